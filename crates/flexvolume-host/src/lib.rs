@@ -1,0 +1,13 @@
+//! The host side of FlexVolume.
+
+pub mod lifecycle;
+pub mod paths;
+pub mod plugin;
+pub mod registry;
+pub mod reply;
+pub mod spec;
+mod volume_host;
+
+pub use flexvolume as contract;
+pub use flexvolume_os as os;
+pub use volume_host::{Reading, SecretError, SecretObject, SecretSource, VolumeHost};

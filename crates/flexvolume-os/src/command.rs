@@ -1,0 +1,160 @@
+//! A command as a value.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// When a run is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndOfRun {
+    /// When the program itself has exited, plus a short time to drain what is in the pipes. A daemon that it left
+    /// behind may hold the pipes for ever.
+    Exit,
+    /// When every holder of the pipes has closed them, as Kubernetes waits; still bounded by the deadline.
+    EndOfFile,
+}
+
+/// How the two output streams are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// A pipe each; `Output::combined` is the order in which the pieces arrived.
+    Apart,
+    /// One pipe for both, as Kubernetes does: all bytes are in `Output::combined`, in the order of writing.
+    Shared,
+}
+
+/// A program, its arguments, and the bounds of its run.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Command {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<Argument>,
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) deadline: Duration,
+    pub(crate) limit: usize,
+    pub(crate) end: EndOfRun,
+    pub(crate) streams: Streams,
+}
+
+/// One argument, and whether it may be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Argument {
+    pub(crate) text: OsString,
+    pub(crate) secret: Visibility,
+}
+
+/// Whether an argument may appear in errors, logs and debug prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Visibility {
+    Shown,
+    Redacted,
+}
+
+impl Command {
+    /// A run of `program` that ends by `deadline` whatever happens. There is no run without one.
+    #[must_use]
+    pub fn new(program: impl Into<PathBuf>, deadline: Duration) -> Self {
+        Self {
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: None,
+            deadline,
+            limit: 1 << 20,
+            end: EndOfRun::Exit,
+            streams: Streams::Apart,
+        }
+    }
+
+    /// Appends an argument.
+    #[must_use]
+    pub fn argument(mut self, text: impl Into<OsString>) -> Self {
+        self.arguments.push(Argument { text: text.into(), secret: Visibility::Shown });
+        self
+    }
+
+    /// Appends arguments.
+    #[must_use]
+    pub fn arguments<I: IntoIterator<Item = impl Into<OsString>>>(self, texts: I) -> Self {
+        texts.into_iter().fold(self, Command::argument)
+    }
+
+    /// Appends an argument that is never shown.
+    #[must_use]
+    pub fn secret_argument(mut self, text: impl Into<OsString>) -> Self {
+        self.arguments.push(Argument { text: text.into(), secret: Visibility::Redacted });
+        self
+    }
+
+    /// Sets a variable of the environment, on top of the inherited ones.
+    #[must_use]
+    pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the working directory.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// Keeps at most so many bytes of each stream (default 1 MiB); the rest is read and counted.
+    #[must_use]
+    pub fn limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// Sets when the run is over.
+    #[must_use]
+    pub fn end(mut self, end: EndOfRun) -> Self {
+        self.end = end;
+        self
+    }
+
+    /// Sets how the streams are connected.
+    #[must_use]
+    pub fn streams(mut self, streams: Streams) -> Self {
+        self.streams = streams;
+        self
+    }
+
+    /// The program.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The arguments, secret ones included: for runners only.
+    pub fn raw_arguments(&self) -> impl Iterator<Item = &OsStr> {
+        self.arguments.iter().map(|argument| argument.text.as_os_str())
+    }
+
+    /// The deadline.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.program.display())?;
+        for argument in &self.arguments {
+            match argument.secret {
+                Visibility::Shown => write!(out, " {:?}", argument.text)?,
+                Visibility::Redacted => out.write_str(" <redacted>")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, out)
+    }
+}

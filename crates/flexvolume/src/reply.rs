@@ -1,0 +1,72 @@
+//! The document that a driver answers with.
+
+use serde::{Deserialize, Serialize};
+
+/// How a call-out ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// It is done, or was so already.
+    Success,
+    /// It is not done; the message says why.
+    Failure,
+    /// The driver leaves this call-out to the host.
+    #[serde(rename = "Not supported")]
+    NotSupported,
+}
+
+/// What a driver declares at `init`.
+///
+/// The default is what Kubernetes assumes for each key that is absent
+/// (Kubernetes v1.37 `pkg/volume/flexvolume/driver-call.go`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Capabilities {
+    /// The driver takes part in attach, waitforattach, mountdevice, unmountdevice, detach. Default true.
+    pub attach: bool,
+    /// The container runtime may relabel the volume for SELinux. Default true.
+    pub selinux_relabel: bool,
+    /// The mount dir's `statfs` figures are the volume's. Default false.
+    pub supports_metrics: bool,
+    /// The host changes group and mode of all files to the pod's fsGroup. Default true.
+    pub fs_group: bool,
+    /// After a volume has grown the host calls `expandfs`. Default true.
+    #[serde(rename = "requiresFSResize")]
+    pub requires_fs_resize: bool,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self {
+            attach: true,
+            selinux_relabel: true,
+            supports_metrics: false,
+            fs_group: true,
+            requires_fs_resize: true,
+        }
+    }
+}
+
+/// The one JSON document on a driver's standard output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// How the call-out ended.
+    pub status: Status,
+    /// Why, for a person; empty when there is nothing to say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// The device, in answer to `attach` and `waitforattach`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// The cluster-wide name, in answer to `getvolumename`.
+    #[serde(default, rename = "volumeName", skip_serializing_if = "Option::is_none")]
+    pub volume_name: Option<String>,
+    /// In answer to `isattached`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<bool>,
+    /// In answer to `init`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Capabilities>,
+    /// The size in bytes, in answer to `expandvolume`.
+    #[serde(default, rename = "volumeNewSize", skip_serializing_if = "Option::is_none")]
+    pub new_size: Option<u64>,
+}
