@@ -10,4 +10,4 @@ mod volume_host;
 
 pub use flexvolume as contract;
 pub use flexvolume_os as os;
-pub use volume_host::{Reading, SecretError, SecretObject, SecretSource, VolumeHost};
+pub use volume_host::{Deadlines, Reading, SecretError, SecretObject, SecretSource, VolumeHost};

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use flexvolume::{Access, PodUid, VolumeName};
+use flexvolume::{Access, NameError, PodUid, VolumeName};
 use serde::{Deserialize, Serialize};
+
+use crate::Reading;
 
 /// A volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,25 @@ pub struct VolumeSpec {
     pub secret: Option<SecretReference>,
     /// Where the volume comes from.
     pub source: Source,
+}
+
+impl VolumeSpec {
+    /// The name under which an **attachable** driver knows the volume: `kubernetes.io/pvOrVolumeName`, the argument
+    /// of `detach`, and the last component of the device mount path.
+    ///
+    /// A persistent volume has its own name, which all pods share. An inline volume belongs to its pod, so the
+    /// tolerant reading calls it `<pod uid>-<name>`: with the bare name, as the strict reading and Kubernetes have
+    /// it, two pods' inline volumes of one name are one device (kubernetes/kubernetes#71400). The mount dir keeps
+    /// the bare name in both.
+    ///
+    /// # Errors
+    /// [`NameError`] when uid and name together are no path component any more.
+    pub fn device_name(&self, pod: &PodUid, reading: Reading) -> Result<VolumeName, NameError> {
+        match (&self.source, reading) {
+            (Source::PersistentVolume { .. }, _) | (Source::Inline, Reading::Strict) => Ok(self.name.clone()),
+            (Source::Inline, Reading::Tolerant) => VolumeName::parse(format!("{pod}-{}", self.name)),
+        }
+    }
 }
 
 /// Where a volume comes from.
@@ -85,4 +106,40 @@ pub struct MounterArguments {
     pub fs_group: Option<i64>,
     /// `securityContext.fsGroupChangePolicy`.
     pub fs_group_change_policy: FsGroupChangePolicy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(source: Source) -> VolumeSpec {
+        VolumeSpec {
+            name: VolumeName::parse("data").unwrap(),
+            driver: "example.com/loop".to_owned(),
+            fs_type: String::new(),
+            access: Access::ReadWrite,
+            options: BTreeMap::new(),
+            secret: None,
+            source,
+        }
+    }
+
+    #[test]
+    fn only_inline_volumes_of_the_tolerant_reading_are_named_by_their_pod() {
+        let pod = PodUid::parse("uid-1").unwrap();
+        let persistent = Source::PersistentVolume { mode: None, capacity: None };
+        let name = |source, reading| spec(source).device_name(&pod, reading).unwrap().to_string();
+        assert_eq!(name(Source::Inline, Reading::Tolerant), "uid-1-data");
+        assert_eq!(name(Source::Inline, Reading::Strict), "data");
+        assert_eq!(name(persistent.clone(), Reading::Tolerant), "data");
+        assert_eq!(name(persistent, Reading::Strict), "data");
+    }
+
+    #[test]
+    fn a_name_that_grows_too_long_is_refused() {
+        let pod = PodUid::parse("u".repeat(200)).unwrap();
+        let long = VolumeSpec { name: VolumeName::parse("v".repeat(60)).unwrap(), ..spec(Source::Inline) };
+        long.device_name(&pod, Reading::Tolerant).unwrap_err();
+        long.device_name(&pod, Reading::Strict).unwrap();
+    }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use flexvolume::{Encoding, Secret};
+use flexvolume::{Encoding, Secret, Verb};
 use flexvolume_os::System;
 use thiserror::Error;
 
@@ -70,6 +71,43 @@ pub trait SecretSource: Send + Sync {
     fn secret(&self, namespace: &str, name: &str) -> Result<SecretObject, SecretError>;
 }
 
+/// How long things may take. Kubernetes bounds `waitforattach` alone; here nothing runs without a bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// `init`, and the other questions that change nothing: `getvolumename`, `isattached`.
+    pub question: Duration,
+    /// `waitforattach`, as long as kubelet waits.
+    pub wait_for_attach: Duration,
+    /// Every other call-out. Generous: real drivers upload in `unmount` and format in `mountdevice`.
+    pub call: Duration,
+    /// How long another process may keep a volume or a pod to itself before we give up.
+    pub lock: Duration,
+}
+
+impl Deadlines {
+    /// The deadline of a call-out.
+    #[must_use]
+    pub fn of(&self, verb: Verb) -> Duration {
+        match verb {
+            Verb::Init | Verb::GetVolumeName | Verb::IsAttached => self.question,
+            Verb::WaitForAttach => self.wait_for_attach,
+            _ => self.call,
+        }
+    }
+}
+
+impl Default for Deadlines {
+    /// 30 seconds, 10 minutes, 5 minutes; 5 minutes for locks.
+    fn default() -> Self {
+        Self {
+            question: Duration::from_secs(30),
+            wait_for_attach: Duration::from_secs(600),
+            call: Duration::from_secs(300),
+            lock: Duration::from_secs(300),
+        }
+    }
+}
+
 /// The surroundings of the plugins.
 #[derive(Clone)]
 pub struct VolumeHost {
@@ -83,6 +121,8 @@ pub struct VolumeHost {
     pub secrets: Arc<dyn SecretSource>,
     /// How drivers are read.
     pub reading: Reading,
+    /// How long things may take.
+    pub deadlines: Deadlines,
 }
 
 impl fmt::Debug for VolumeHost {

@@ -1,5 +1,7 @@
 //! A pod's volumes from nothing to mounted and back: the order of calls, records, locks, undo.
 
+mod users;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,6 +13,8 @@ use crate::VolumeHost;
 use crate::plugin::Effect;
 use crate::registry::Registry;
 use crate::spec::{MounterArguments, Pod, VolumeSpec};
+
+pub use users::{LastUse, Leaving, PodUse};
 
 /// Mounts and unmounts the volumes of pods on this node.
 #[derive(Debug)]
@@ -88,6 +92,24 @@ pub struct VolumeStatus {
     pub to_undo: Vec<&'static str>,
 }
 
+/// What `flexvol status` shows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Overview {
+    /// The volumes on record.
+    pub volumes: Vec<VolumeStatus>,
+    /// Records that cannot be used. They are never deleted.
+    pub unreadable: Vec<UnreadableRecord>,
+}
+
+/// A record that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnreadableRecord {
+    /// Its file.
+    pub file: PathBuf,
+    /// Why, and what to do.
+    pub why: String,
+}
+
 /// A pod's volumes could not be set up or taken down.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -139,7 +161,25 @@ impl VolumeManager {
     ///
     /// # Errors
     /// [`LifecycleError`] when the records cannot be read.
-    pub fn status(&self) -> Result<Vec<VolumeStatus>, LifecycleError> {
+    pub fn status(&self) -> Result<Overview, LifecycleError> {
         todo!()
+    }
+
+    /// Begins to use a pod's volumes: call it before [`VolumeManager::mount`]. Waits while the last use before is
+    /// being cleaned up.
+    ///
+    /// # Errors
+    /// [`LifecycleError`] when that takes too long.
+    pub fn enter(&self, pod: &PodUid) -> Result<PodUse, LifecycleError> {
+        todo!("{pod}")
+    }
+
+    /// Asks to keep the pod's volumes mounted when their last use ends: call it before [`VolumeManager::mount`].
+    /// [`VolumeManager::unmount`] takes the wish back. Asking again is fine.
+    ///
+    /// # Errors
+    /// [`LifecycleError`].
+    pub fn keep(&self, pod: &PodUid) -> Result<(), LifecycleError> {
+        todo!("{pod}")
     }
 }
