@@ -1,2 +1,51 @@
-//! x
-fn main() {}
+//! The chores of this workspace: `cargo xtask COMMAND`.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a tool for people at a terminal, which runs cargo and the built programs"
+)]
+
+mod drivers;
+mod forward;
+mod process;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The chores of this workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+enum Command {
+    /// Formatting, lints, documentation, tidiness, and all tests.
+    Test(test::Arguments),
+    /// Sizes, crate arrows, who may spawn or mount, links, changelog.
+    Tidy,
+    /// Build the drivers as small static programs.
+    Drivers(drivers::Arguments),
+    /// Real drivers' replies against both readers: `corpus verify [DIR]`.
+    Corpus(forward::Arguments),
+    /// Kubernetes' own transcripts against our host: `oracle run|verify|record`.
+    Oracle(forward::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Command::parse() {
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Tidy => tidy::run(),
+        Command::Drivers(arguments) => drivers::run(&arguments),
+        Command::Corpus(arguments) => forward::run("corpus", &arguments),
+        Command::Oracle(arguments) => forward::run("oracle", &arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
