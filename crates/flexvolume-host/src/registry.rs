@@ -1,10 +1,22 @@
 //! The plugin directories: name to plugin.
+//!
+//! A driver is `<plugin dir>/<vendor~driver>/<driver>`. It is asked to `init` when it is first wanted, and again when
+//! its program has changed; nothing but the driver that is wanted is run, so one that hangs or fails hides no other.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+mod on_demand;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use flexvolume::DriverName;
 
+use self::on_demand::{Slot, Stamp};
 use crate::VolumeHost;
 use crate::plugin::VolumePlugin;
 use crate::spec::VolumeSpec;
@@ -14,18 +26,38 @@ pub const DEFAULT_PLUGIN_DIR: &str = "/usr/libexec/kubernetes/kubelet-plugins/vo
 
 /// The drivers of some plugin directories.
 #[derive(Debug)]
-pub struct Registry {}
+pub struct Registry {
+    host: Arc<VolumeHost>,
+    plugin_dirs: Vec<PathBuf>,
+    slots: Mutex<BTreeMap<DriverName, Arc<Slot>>>,
+}
 
 /// Why there is no plugin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// No driver of that name is loaded.
-    #[error("no volume plugin matched name: {name}")]
+    /// No driver of that name is installed.
+    #[error("no volume plugin matched name: {name} (installed: {})", listed(.installed))]
     NotFound {
         /// The name.
         name: String,
+        /// The names of the drivers that are there.
+        installed: Vec<String>,
     },
+    /// The driver is there but cannot be used.
+    #[error("driver {name} in {} is not usable: {why}", .directory.display())]
+    Unusable {
+        /// The name.
+        name: String,
+        /// The driver's directory.
+        directory: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// A driver directory that holds no usable driver.
@@ -41,7 +73,7 @@ impl Registry {
     /// A registry over these plugin directories, the first one wins. Nothing is looked at before the first look-up.
     #[must_use]
     pub fn new(host: Arc<VolumeHost>, plugin_dirs: Vec<PathBuf>) -> Self {
-        todo!("{host:?} {plugin_dirs:?}")
+        Self { host, plugin_dirs, slots: Mutex::default() }
     }
 
     /// The plugin of this name.
@@ -49,7 +81,21 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`].
     pub fn find_by_name(&self, name: &DriverName) -> Result<Arc<VolumePlugin>, RegistryError> {
-        todo!("{name}")
+        let mut without_program = None;
+        for plugin_dir in &self.plugin_dirs {
+            let directory = plugin_dir.join(name.directory());
+            match Stamp::of(&directory.join(name.executable())) {
+                Ok(stamp) => return self.load(name, directory, stamp),
+                Err(error) if directory.is_dir() => without_program = Some((directory, error)),
+                Err(_) => {}
+            }
+        }
+        Err(match without_program {
+            Some((directory, error)) => {
+                RegistryError::Unusable { name: name.to_string(), why: no_program(name, &error), directory }
+            }
+            None => self.not_found(name.as_str()),
+        })
     }
 
     /// The plugin for this volume.
@@ -57,12 +103,118 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`].
     pub fn find_by_spec(&self, spec: &VolumeSpec) -> Result<Arc<VolumePlugin>, RegistryError> {
-        todo!("{spec:?}")
+        match DriverName::parse(spec.driver.clone()) {
+            Ok(name) => self.find_by_name(&name),
+            Err(_) => Err(self.not_found(&spec.driver)),
+        }
     }
 
-    /// All usable plugins and all broken driver directories, by name.
+    /// All usable plugins and all broken driver directories, by name. Drivers are asked to `init` side by side.
     #[must_use]
     pub fn list(&self) -> (Vec<Arc<VolumePlugin>>, Vec<Broken>) {
-        todo!()
+        let mut broken = Vec::new();
+        let names = self.installed(&mut broken);
+        let results = self.find_all(&names);
+        let mut plugins = Vec::with_capacity(names.len());
+        for (directory, result) in names.into_values().zip(results) {
+            match result {
+                Ok(plugin) => plugins.push(plugin),
+                Err(RegistryError::Unusable { directory, why, .. }) => broken.push(Broken { directory, why }),
+                Err(error) => broken.push(Broken { directory, why: error.to_string() }),
+            }
+        }
+        broken.sort_by(|one, other| one.directory.cmp(&other.directory));
+        (plugins, broken)
     }
+
+    fn find_all(
+        &self,
+        names: &BTreeMap<DriverName, PathBuf>,
+    ) -> Vec<Result<Arc<VolumePlugin>, RegistryError>> {
+        let names: Vec<&DriverName> = names.keys().collect();
+        let next = AtomicUsize::new(0);
+        let found = Mutex::new(BTreeMap::new());
+        let work = || {
+            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let result = self.find_by_name(name);
+                found.lock().unwrap_or_else(PoisonError::into_inner).insert(*name, result);
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..names.len().min(workers()) {
+                scope.spawn(work);
+            }
+        });
+        found.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    }
+
+    fn load(
+        &self,
+        name: &DriverName,
+        directory: PathBuf,
+        stamp: Stamp,
+    ) -> Result<Arc<VolumePlugin>, RegistryError> {
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(slots.entry(name.clone()).or_default())
+        };
+        slot.plugin(&self.host, name, stamp).map_err(|why| RegistryError::Unusable {
+            name: name.to_string(),
+            directory,
+            why,
+        })
+    }
+
+    /// The drivers by their directories; what cannot be one goes to `broken`.
+    fn installed(&self, broken: &mut Vec<Broken>) -> BTreeMap<DriverName, PathBuf> {
+        let mut names = BTreeMap::new();
+        for plugin_dir in &self.plugin_dirs {
+            let found = match driver_directories(plugin_dir) {
+                Ok(found) => found,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => {
+                    broken.push(Broken { directory: plugin_dir.clone(), why: error.to_string() });
+                    continue;
+                }
+            };
+            for (file_name, directory) in found {
+                match DriverName::from_directory(&file_name) {
+                    Ok(name) => drop(names.entry(name).or_insert(directory)),
+                    Err(error) => broken.push(Broken { directory, why: error.to_string() }),
+                }
+            }
+        }
+        names
+    }
+
+    fn not_found(&self, name: &str) -> RegistryError {
+        let installed = self.installed(&mut Vec::new()).into_keys().map(String::from).collect();
+        RegistryError::NotFound { name: name.to_owned(), installed }
+    }
+}
+
+/// The directories in a plugin directory that may be drivers: hidden ones are an installer's work in progress.
+fn driver_directories(plugin_dir: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(plugin_dir)? {
+        let entry = entry?;
+        let file_name = entry.file_name().to_string_lossy().into_owned();
+        if !file_name.starts_with('.') && entry.path().is_dir() {
+            found.push((file_name, entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+fn no_program(name: &DriverName, error: &io::Error) -> String {
+    if error.kind() == ErrorKind::NotFound {
+        format!("it holds no program {:?}; an installer may be at work", name.executable())
+    } else {
+        format!("its program {:?}: {error}", name.executable())
+    }
+}
+
+/// Enough to have healthy drivers go past some that hang.
+fn workers() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).max(4) * 4
 }

@@ -1,13 +1,30 @@
 //! A registered driver and what a host does with it, under the names of Kubernetes' volume interfaces.
 
+mod attach;
+mod device;
+mod directory;
+mod driver_call;
+mod error;
+mod format;
+mod mounter;
+mod options;
+mod unmounter;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use flexvolume::{Capabilities, DriverName, PodUid, VolumeName};
-use flexvolume_os::mount::MountError;
-use thiserror::Error;
+use flexvolume::{Call, Capabilities, DriverName, PodUid, VolumeName};
 
-use crate::spec::{MounterArguments, Pod, VolumeSpec};
+pub use self::attach::Attachments;
+pub use self::error::PluginError;
+pub use self::mounter::Mounter;
+pub use self::unmounter::Unmounter;
+
+use self::driver_call::{Answer, Executable};
+use crate::spec::{Pod, VolumeSpec};
+use crate::{Reading, VolumeHost, paths};
 
 /// Whether an idempotent step did something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,141 +35,115 @@ pub enum Effect {
     Unchanged,
 }
 
-/// A step that failed.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum PluginError {
-    /// The driver said no, or could not be understood.
-    #[error("{text}")]
-    Driver {
-        /// What a person should read; in the strict reading Kubernetes' own text.
-        text: String,
-    },
-    /// A mount of our own failed.
-    #[error(transparent)]
-    Mount(#[from] MountError),
+/// A registered driver (the seed's `VolumePlugin`).
+pub struct VolumePlugin {
+    name: DriverName,
+    executable: Executable,
+    capabilities: Capabilities,
 }
 
-/// A registered driver (the seed's `VolumePlugin`).
-#[derive(Debug)]
-pub struct VolumePlugin {}
-
 impl VolumePlugin {
+    /// Runs `init` of the driver at `executable` and makes a plugin of its answer.
+    ///
+    /// # Errors
+    /// [`PluginError`] when the driver cannot be run, fails, or declares null capabilities, which crash Kubernetes.
+    pub(crate) fn load(
+        host: Arc<VolumeHost>,
+        name: DriverName,
+        executable: PathBuf,
+    ) -> Result<Self, PluginError> {
+        let executable = Executable::new(host, executable);
+        let capabilities = executable.init()?;
+        Ok(Self { name, executable, capabilities })
+    }
+
     /// `vendor/driver`.
     #[must_use]
     pub fn name(&self) -> &DriverName {
-        todo!()
+        &self.name
     }
+
     /// The executable.
     #[must_use]
     pub fn executable(&self) -> &Path {
-        todo!()
+        self.executable.path()
     }
+
     /// What `init` declared.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
-        todo!()
+        self.capabilities
     }
+
     /// The attachable side, when the driver has one (the seed's `AttachableVolumePlugin`).
     #[must_use]
     pub fn attachable(self: &Arc<Self>) -> Option<AttachablePlugin> {
-        todo!()
+        self.capabilities.attach.then(|| AttachablePlugin { plugin: Arc::clone(self) })
     }
+
     /// For mounting a volume for a pod.
     #[must_use]
     pub fn mounter(self: &Arc<Self>, spec: &VolumeSpec, pod: &Pod) -> Mounter {
-        todo!("{spec:?} {pod:?}")
+        Mounter::new(Arc::clone(self), spec.clone(), pod.clone())
     }
+
     /// For unmounting it, which needs no spec.
     #[must_use]
     pub fn unmounter(self: &Arc<Self>, volume: &VolumeName, pod: &PodUid) -> Unmounter {
-        todo!("{volume} {pod}")
+        let mount_dir = paths::mount_dir(&self.host().root, pod, &self.name, volume);
+        Unmounter::new(Arc::clone(self), mount_dir)
     }
-}
 
-/// The attachable side of a plugin.
-#[derive(Debug)]
-pub struct AttachablePlugin {}
-
-impl AttachablePlugin {
-    /// `attach`; the default answers no device.
-    ///
-    /// # Errors
-    /// [`PluginError`].
-    pub fn attach(&self, spec: &VolumeSpec, node: &str) -> Result<String, PluginError> {
-        todo!("{spec:?} {node}")
-    }
-    /// `waitforattach`; the default answers `device`.
-    ///
-    /// # Errors
-    /// [`PluginError`].
-    pub fn wait_for_attach(&self, spec: &VolumeSpec, device: &str) -> Result<String, PluginError> {
-        todo!("{spec:?} {device}")
-    }
-    /// The device mount path.
+    /// The name of the volume, by which its device mount path is found: always that of the spec. The driver is asked
+    /// all the same, and its failure counts (Kubernetes v1.37 `pkg/volume/flexvolume/plugin.go`).
     ///
     /// # Errors
     /// [`PluginError`] when `getvolumename` fails.
-    pub fn device_mount_path(&self, spec: &VolumeSpec) -> Result<PathBuf, PluginError> {
-        todo!("{spec:?}")
+    pub fn volume_name(&self, spec: &VolumeSpec) -> Result<VolumeName, PluginError> {
+        self.call(&Call::GetVolumeName { options: options::of_volume(spec) })?;
+        Ok(spec.name.clone())
     }
-    /// `mountdevice`, unless something is mounted there.
+
+    /// The device mount path of a volume.
     ///
     /// # Errors
-    /// [`PluginError`].
-    pub fn mount_device(&self, spec: &VolumeSpec, device: &str, path: &Path) -> Result<Effect, PluginError> {
-        todo!("{spec:?} {device} {path:?}")
+    /// [`PluginError`] when `getvolumename` fails.
+    pub(crate) fn device_mount_path(&self, spec: &VolumeSpec) -> Result<PathBuf, PluginError> {
+        let name = self.volume_name(spec)?;
+        Ok(paths::device_mount_path(&self.host().root, &self.name, &name))
     }
-    /// `unmountdevice`, and removes the directory.
-    ///
-    /// # Errors
-    /// [`PluginError`].
-    pub fn unmount_device(&self, path: &Path) -> Result<Effect, PluginError> {
-        todo!("{path:?}")
+
+    fn host(&self) -> &VolumeHost {
+        self.executable.host()
     }
-    /// `detach`.
-    ///
-    /// # Errors
-    /// [`PluginError`].
-    pub fn detach(&self, volume: &str, node: &str) -> Result<(), PluginError> {
-        todo!("{volume} {node}")
+
+    fn call(&self, call: &Call) -> Result<Answer, PluginError> {
+        self.executable.call(call)
+    }
+
+    fn call_within(&self, call: &Call, deadline: Duration) -> Result<Answer, PluginError> {
+        self.executable.call_within(call, deadline)
+    }
+
+    /// Logs that the host does a step itself.
+    fn using_default(&self, step: &'static str) {
+        tracing::debug!(driver = %self.name, step, "not supported by the driver: using the default");
     }
 }
 
-/// Sets a volume up for a pod (the seed's `Mounter`).
-#[derive(Debug)]
-pub struct Mounter {}
-
-impl Mounter {
-    /// The mount dir.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        todo!()
-    }
-    /// `mount`, unless something is mounted there, then ownership.
-    ///
-    /// # Errors
-    /// [`PluginError`]; the mount dir is then removed if it is empty.
-    pub fn set_up(&self, arguments: MounterArguments) -> Result<Effect, PluginError> {
-        todo!("{arguments:?}")
+impl fmt::Debug for VolumePlugin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("VolumePlugin")
+            .field("name", &self.name)
+            .field("executable", &self.executable())
+            .field("capabilities", &self.capabilities)
+            .finish_non_exhaustive()
     }
 }
 
-/// Takes a volume away from a pod (the seed's `Unmounter`).
+/// The attachable side of a plugin (the seed's `AttachableVolumePlugin` and `DeviceMountableVolumePlugin`, with their
+/// attacher, detacher, device mounter and device unmounter).
 #[derive(Debug)]
-pub struct Unmounter {}
-
-impl Unmounter {
-    /// The mount dir.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        todo!()
-    }
-    /// `unmount`, and removes the mount dir.
-    ///
-    /// # Errors
-    /// [`PluginError`].
-    pub fn tear_down(&self) -> Result<Effect, PluginError> {
-        todo!()
-    }
+pub struct AttachablePlugin {
+    plugin: Arc<VolumePlugin>,
 }

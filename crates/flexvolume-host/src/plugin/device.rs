@@ -1,0 +1,76 @@
+//! Mounting a device once per node.
+
+use std::path::{Path, PathBuf};
+
+use flexvolume::Call;
+
+use super::directory::{self, Found};
+use super::driver_call::Answer;
+use super::{AttachablePlugin, Effect, PluginError, options};
+use crate::spec::VolumeSpec;
+
+impl AttachablePlugin {
+    /// The device mount path. A driver that answers `getvolumename` has no say in it.
+    ///
+    /// # Errors
+    /// [`PluginError`] when `getvolumename` fails.
+    pub fn device_mount_path(&self, spec: &VolumeSpec) -> Result<PathBuf, PluginError> {
+        self.plugin.device_mount_path(spec)
+    }
+
+    /// `mountdevice`, unless something is mounted there. The default makes or checks the file system and mounts it;
+    /// without a device it does nothing.
+    ///
+    /// # Errors
+    /// [`PluginError`]; the directory stays.
+    pub fn mount_device(&self, spec: &VolumeSpec, device: &str, path: &Path) -> Result<Effect, PluginError> {
+        let mounter = &*self.plugin.host().system.mounter;
+        match directory::look(mounter, path)? {
+            Found::Mounted => return Ok(Effect::Unchanged),
+            Found::Dead(errno) => return Err(PluginError::Dead { path: path.to_owned(), errno }),
+            Found::Symlink | Found::Other => {
+                return Err(PluginError::Refused { path: path.to_owned(), why: NOT_A_DIRECTORY });
+            }
+            Found::Absent => directory::make(path)?,
+            Found::Directory => {}
+        }
+        let call = Call::MountDevice {
+            path: path.to_owned(),
+            device: device.to_owned(),
+            options: options::of_volume(spec),
+        };
+        match self.plugin.call(&call)? {
+            Answer::Done(_) => Ok(Effect::Changed),
+            Answer::Claimed(_) => self.confirm_device(path),
+            Answer::NotSupported if device.is_empty() => Ok(Effect::Changed),
+            Answer::NotSupported => self.mount_device_by_default(spec, device, path),
+        }
+    }
+
+    fn confirm_device(&self, path: &Path) -> Result<Effect, PluginError> {
+        match directory::look(&*self.plugin.host().system.mounter, path)? {
+            Found::Mounted => Ok(Effect::Changed),
+            _ => Err(PluginError::NotDone {
+                verb: "mountdevice",
+                path: path.to_owned(),
+                why: "nothing is mounted there",
+            }),
+        }
+    }
+
+    /// `unmountdevice`, and removes the directory.
+    ///
+    /// # Errors
+    /// [`PluginError`]; the directory stays.
+    pub fn unmount_device(&self, path: &Path) -> Result<Effect, PluginError> {
+        let mounter = &*self.plugin.host().system.mounter;
+        let before = directory::look(mounter, path)?;
+        if before == Found::Absent {
+            return Ok(Effect::Unchanged);
+        }
+        self.plugin.take_away(&Call::UnmountDevice { path: path.to_owned() }, path, before)?;
+        Ok(Effect::Changed)
+    }
+}
+
+const NOT_A_DIRECTORY: &str = "a directory was expected here; look at what it is and remove it";

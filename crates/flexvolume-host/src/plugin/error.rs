@@ -1,0 +1,116 @@
+//! What goes wrong between host and driver.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use flexvolume::NameError;
+use flexvolume_os::filesystem::FilesystemError;
+use flexvolume_os::mount::MountError;
+use thiserror::Error;
+
+use crate::SecretError;
+
+/// A step that failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PluginError {
+    /// The driver said no, or could not be understood.
+    #[error("{text}")]
+    Driver {
+        /// What a person should read; in the strict reading Kubernetes' own text.
+        text: String,
+    },
+    /// The driver leaves a call-out to the host that no host can do: `init`.
+    #[error("Not supported")]
+    NotSupported,
+    /// The driver answered `init` with `"capabilities": null`, on which Kubernetes itself crashes.
+    #[error("init answered with null capabilities: leave the key out or give an object")]
+    NullCapabilities,
+    /// The volume and its pod together make no name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A mount of our own failed.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// A file system could not be looked at, made or checked.
+    #[error(transparent)]
+    FileSystem(#[from] FilesystemError),
+    /// The device holds another file system than the volume asks for.
+    #[error("{} holds a {found} file system, but the volume asks for {wanted}: correct the volume's fsType", .device.display())]
+    OtherFileSystem {
+        /// The device.
+        device: PathBuf,
+        /// What is there.
+        found: String,
+        /// What the volume asks for.
+        wanted: String,
+    },
+    /// A directory cannot be made, looked at or removed.
+    #[error("{step} {}: {source}", .path.display())]
+    Directory {
+        /// `make the directory`, `remove` …
+        step: &'static str,
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A mount is there that does not answer.
+    #[error("{}: the mount does not answer: {}", .path.display(), io::Error::from_raw_os_error(*.errno))]
+    Dead {
+        /// Where.
+        path: PathBuf,
+        /// The error number of the look at it.
+        errno: i32,
+    },
+    /// The Secret of the volume cannot be had.
+    #[error("couldn't get secret {namespace}/{name} err: {source}")]
+    Secret {
+        /// The namespace.
+        namespace: String,
+        /// The name.
+        name: String,
+        /// Why.
+        source: SecretError,
+    },
+    /// The Secret is for another driver.
+    #[error(
+        "couldn't get secret {namespace}/{name} err: cannot get secret of type {driver}: its type is {kind:?}, and the type of a volume's Secret must be the name of the driver"
+    )]
+    SecretKind {
+        /// The namespace.
+        namespace: String,
+        /// The name.
+        name: String,
+        /// The driver.
+        driver: String,
+        /// The type of the Secret.
+        kind: String,
+    },
+    /// The driver claims success, but its effect is not there.
+    #[error("the driver answered Success to {verb}, but {}: {why}", .path.display())]
+    NotDone {
+        /// The call-out.
+        verb: &'static str,
+        /// The directory.
+        path: PathBuf,
+        /// What is there instead.
+        why: &'static str,
+    },
+    /// The host refuses to do something that could lose data or expose the wrong directory.
+    #[error("{}: {why}", .path.display())]
+    Refused {
+        /// The directory or device.
+        path: PathBuf,
+        /// Why, and what to do next.
+        why: &'static str,
+    },
+}
+
+impl PluginError {
+    /// An error of a directory, for `map_err`.
+    pub(crate) fn directory(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Directory { step, path, source }
+    }
+}

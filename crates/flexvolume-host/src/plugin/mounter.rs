@@ -1,0 +1,147 @@
+//! Setting a volume up for a pod.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use flexvolume::{Access, Call};
+use flexvolume_os::mount::MountPoint;
+
+use super::directory::{self, Found};
+use super::driver_call::Answer;
+use super::{Effect, PluginError, VolumePlugin, options};
+use crate::paths;
+use crate::spec::{MounterArguments, Pod, VolumeSpec};
+
+/// Sets a volume up for a pod (the seed's `Mounter`).
+#[derive(Debug)]
+pub struct Mounter {
+    plugin: Arc<VolumePlugin>,
+    spec: VolumeSpec,
+    pod: Pod,
+    mount_dir: PathBuf,
+}
+
+impl Mounter {
+    pub(super) fn new(plugin: Arc<VolumePlugin>, spec: VolumeSpec, pod: Pod) -> Self {
+        let mount_dir = paths::mount_dir(&plugin.host().root, &pod.uid, plugin.name(), &spec.name);
+        Self { plugin, spec, pod, mount_dir }
+    }
+
+    /// The mount dir.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.mount_dir
+    }
+
+    /// `mount`, unless something is mounted there, then ownership.
+    ///
+    /// # Errors
+    /// [`PluginError`]; the mount dir is then removed if it is empty.
+    pub fn set_up(&self, arguments: MounterArguments) -> Result<Effect, PluginError> {
+        match directory::look(&*self.plugin.host().system.mounter, &self.mount_dir)? {
+            Found::Mounted => return Ok(Effect::Unchanged),
+            Found::Dead(errno) => return Err(PluginError::Dead { path: self.mount_dir.clone(), errno }),
+            Found::Symlink | Found::Other => return Err(self.refuse(NOT_A_DIRECTORY)),
+            Found::Absent => directory::make(&self.mount_dir)?,
+            Found::Directory => {}
+        }
+        let done = self.mount(arguments).and_then(|()| self.enforce_access());
+        if let Err(error) = done {
+            self.undo();
+            return Err(error);
+        }
+        Ok(Effect::Changed)
+    }
+
+    /// The volume as the driver knows it.
+    fn volume(&self) -> Result<VolumeSpec, PluginError> {
+        let mut volume = self.spec.clone();
+        if self.plugin.capabilities().attach {
+            volume.name = self.spec.device_name(&self.pod.uid, self.plugin.host().reading)?;
+        }
+        Ok(volume)
+    }
+
+    fn mount(&self, arguments: MounterArguments) -> Result<(), PluginError> {
+        let volume = self.volume()?;
+        let options = options::of_mount(self.plugin.host(), &volume, &self.pod, arguments.fs_group)?;
+        match self.plugin.call(&Call::Mount { path: self.mount_dir.clone(), options })? {
+            Answer::Done(_) => self.confirm().or_else(|error| {
+                tracing::warn!(driver = %self.plugin.name(), %error, "the volume may be empty");
+                Ok(())
+            }),
+            Answer::Claimed(_) => self.confirm(),
+            Answer::NotSupported => self.bind_by_default(&volume),
+        }
+    }
+
+    /// Is something there? A FUSE program may need a moment after its driver has answered.
+    fn confirm(&self) -> Result<(), PluginError> {
+        let begun = Instant::now();
+        loop {
+            match directory::look(&*self.plugin.host().system.mounter, &self.mount_dir)? {
+                Found::Mounted | Found::Symlink => return Ok(()),
+                Found::Directory if matches!(directory::is_empty(&self.mount_dir), Ok(false)) => {
+                    return Ok(());
+                }
+                _ if begun.elapsed() < PATIENCE => thread::sleep(PATIENCE / 20),
+                _ => return Err(self.not_done()),
+            }
+        }
+    }
+
+    fn not_done(&self) -> PluginError {
+        let why = "nothing is mounted there and it is empty";
+        PluginError::NotDone { verb: "mount", path: self.mount_dir.clone(), why }
+    }
+
+    /// Binds the device mount path to the mount dir.
+    fn bind_by_default(&self, volume: &VolumeSpec) -> Result<(), PluginError> {
+        self.plugin.using_default("mount");
+        let mounter = &*self.plugin.host().system.mounter;
+        let source = self.plugin.device_mount_path(volume)?;
+        if mounter.mount_point(&source)? != MountPoint::Yes {
+            let why = "the driver leaves mount to the host, but nothing is mounted here that could be bound";
+            return Err(PluginError::Refused { path: source, why });
+        }
+        Ok(mounter.bind(&source, &self.mount_dir)?)
+    }
+
+    /// A read-only volume is read-only whatever the driver did.
+    fn enforce_access(&self) -> Result<(), PluginError> {
+        let mounter = &*self.plugin.host().system.mounter;
+        if self.spec.access == Access::ReadOnly && mounter.mount_point(&self.mount_dir)? == MountPoint::Yes {
+            mounter.make_read_only(&self.mount_dir)?;
+        }
+        Ok(())
+    }
+
+    /// After a failure nothing may look like a mounted volume at the next call.
+    fn undo(&self) {
+        let mounter = &*self.plugin.host().system.mounter;
+        let undone = match directory::look(mounter, &self.mount_dir) {
+            Ok(before @ (Found::Mounted | Found::Symlink)) => self.plugin.take_away(
+                &Call::Unmount { path: self.mount_dir.clone() },
+                &self.mount_dir,
+                before,
+            ),
+            Ok(Found::Directory) => directory::remove_empty(&self.mount_dir),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = undone {
+            tracing::warn!(driver = %self.plugin.name(), %error, "after a failed mount something is left");
+        }
+    }
+
+    fn refuse(&self, why: &'static str) -> PluginError {
+        PluginError::Refused { path: self.mount_dir.clone(), why }
+    }
+}
+
+/// How long a mount may take to show up after the driver's answer.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+const NOT_A_DIRECTORY: &str = "a directory was expected here; unmount the volume or remove what is there";

@@ -1,0 +1,75 @@
+//! Taking a volume away from a pod.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flexvolume::Call;
+
+use super::directory::{self, Found};
+use super::driver_call::Answer;
+use super::{Effect, PluginError, VolumePlugin};
+
+/// Takes a volume away from a pod (the seed's `Unmounter`).
+#[derive(Debug)]
+pub struct Unmounter {
+    plugin: Arc<VolumePlugin>,
+    mount_dir: PathBuf,
+}
+
+impl Unmounter {
+    pub(super) fn new(plugin: Arc<VolumePlugin>, mount_dir: PathBuf) -> Self {
+        Self { plugin, mount_dir }
+    }
+
+    /// The mount dir.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.mount_dir
+    }
+
+    /// `unmount`, and removes the mount dir. A mount dir that is gone is a volume that is gone.
+    ///
+    /// # Errors
+    /// [`PluginError`]; what is still there stays.
+    pub fn tear_down(&self) -> Result<Effect, PluginError> {
+        let before = directory::look(&*self.plugin.host().system.mounter, &self.mount_dir)?;
+        if before == Found::Absent {
+            return Ok(Effect::Unchanged);
+        }
+        self.plugin.take_away(&Call::Unmount { path: self.mount_dir.clone() }, &self.mount_dir, before)?;
+        Ok(Effect::Changed)
+    }
+}
+
+impl VolumePlugin {
+    /// Makes the call that undoes a mount, does it itself if the driver does not, and removes the directory.
+    ///
+    /// A driver's failure to unmount what is not mounted counts as done, if the directory is empty.
+    pub(super) fn take_away(&self, call: &Call, path: &Path, before: Found) -> Result<(), PluginError> {
+        let mounter = &*self.host().system.mounter;
+        match self.call(call) {
+            Ok(Answer::Done(_) | Answer::Claimed(_)) => {}
+            Ok(Answer::NotSupported) => self.unmount_by_default(call, path, before)?,
+            Err(error) if before == Found::Directory => {
+                tracing::warn!(driver = %self.name(), %error, "nothing was mounted, so the failure to unmount it does not matter");
+            }
+            Err(error) => return Err(error),
+        }
+        let not_done = |why| PluginError::NotDone { verb: call.verb().as_str(), path: path.to_owned(), why };
+        match directory::look(mounter, path)? {
+            Found::Absent => Ok(()),
+            Found::Directory => directory::remove_empty(path),
+            Found::Symlink => Err(not_done("a symlink is still there")),
+            Found::Other => Err(not_done("a file is there")),
+            Found::Mounted | Found::Dead(_) => Err(not_done("something is still mounted there")),
+        }
+    }
+
+    fn unmount_by_default(&self, call: &Call, path: &Path, before: Found) -> Result<(), PluginError> {
+        self.using_default(call.verb().as_str());
+        match before {
+            Found::Mounted | Found::Dead(_) => Ok(self.host().system.mounter.unmount(path)?),
+            _ => Ok(()),
+        }
+    }
+}
