@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod block;
+mod capture;
 pub mod command;
 pub mod failpoint;
 #[cfg(feature = "fake")]
@@ -14,6 +15,7 @@ pub mod mount;
 pub mod mountinfo;
 pub mod namespace;
 pub mod runner;
+mod start_failure;
 pub mod tools;
 
 use std::fmt;

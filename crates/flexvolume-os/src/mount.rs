@@ -1,7 +1,14 @@
 //! The only file that mounts.
+#![expect(clippy::disallowed_methods, reason = "this is the one file that mounts and unmounts")]
 
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatVfsMountFlags, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use thiserror::Error;
 
 use crate::mountinfo::MountTable;
@@ -123,27 +130,149 @@ pub struct SystemMounter;
 
 impl Mounter for SystemMounter {
     fn bind(&self, source: &Path, target: &Path) -> Result<(), MountError> {
-        todo!("{source:?} {target:?}")
+        const STEP: &str = "bind mount at";
+        let onto = real_directory(STEP, target)?;
+        // Opened, not just named: what is checked is what is mounted. A symlink is followed here, since the source is a
+        // path of ours or of a device; the target is the one that a stranger may have replaced.
+        let from =
+            rustix::fs::open(source, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(failed("open the source of the bind mount", source))?;
+        rustix::mount::mount_bind(handle(&from), handle(&onto)).map_err(failed(STEP, target))
     }
+
     fn make_read_only(&self, target: &Path) -> Result<(), MountError> {
-        todo!("{target:?}")
+        const STEP: &str = "make read-only the mount at";
+        let root = real_directory(STEP, target)?;
+        let flags =
+            MountFlags::BIND | MountFlags::RDONLY | kept_flags(&root).map_err(failed(STEP, target))?;
+        rustix::mount::mount_remount(handle(&root), flags, c"").map_err(failed(STEP, target))
     }
+
     fn mount(&self, mount: &FileSystemMount, target: &Path) -> Result<(), MountError> {
-        todo!("{mount:?} {target:?}")
+        const STEP: &str = "mount a file system at";
+        let onto = real_directory(STEP, target)?;
+        let data = CString::new(mount.data.join(",")).map_err(|_| failed(STEP, target)(Errno::INVAL))?;
+        let flags = match mount.access {
+            Access::ReadWrite => MountFlags::empty(),
+            Access::ReadOnly => MountFlags::RDONLY,
+        };
+        rustix::mount::mount(&mount.source, handle(&onto), &*mount.fs_type, flags, &*data)
+            .map_err(failed(STEP, target))
     }
+
     fn unmount(&self, target: &Path) -> Result<(), MountError> {
-        todo!("{target:?}")
+        unmount("unmount", target, UnmountFlags::empty())
     }
+
     fn unmount_forced(&self, target: &Path) -> Result<(), MountError> {
-        todo!("{target:?}")
+        unmount("unmount by force", target, UnmountFlags::FORCE)
     }
+
     fn unmount_lazy(&self, target: &Path) -> Result<(), MountError> {
-        todo!("{target:?}")
+        unmount("detach the mount at", target, UnmountFlags::DETACH)
     }
+
     fn mount_point(&self, path: &Path) -> Result<MountPoint, MountError> {
-        todo!("{path:?}")
+        // No automount, no symlink, no question to a server: this must answer also when the server does not.
+        let how = AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC;
+        match rustix::fs::statx(CWD, path, how, StatxFlags::TYPE) {
+            Ok(answer) if answer.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => Ok(MountPoint::Yes),
+            Ok(answer) if answer.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) => {
+                Ok(MountPoint::No)
+            }
+            // A kernel before 5.8, or a sandbox that hides the attribute.
+            Ok(_) if listed(&self.table()?, path) => Ok(MountPoint::Yes),
+            Ok(_) => Ok(MountPoint::No),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(MountPoint::Absent),
+            Err(errno) if is_dead(errno) && listed(&self.table()?, path) => {
+                Ok(MountPoint::Dead(errno.raw_os_error()))
+            }
+            Err(errno) => Err(failed("look at", path)(errno)),
+        }
     }
+
     fn table(&self) -> Result<MountTable, MountError> {
-        todo!()
+        // Since Linux 5.8 a reader never misses a mount that is there all the time, however many reads it needs.
+        const TABLE: &str = "/proc/self/mountinfo";
+        match std::fs::read(TABLE) {
+            Ok(text) => Ok(MountTable::parse(&text)),
+            Err(source) => Err(MountError::Call { step: "read", target: TABLE.into(), source }),
+        }
     }
+}
+
+/// Where mounts and unmounts travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Propagation {
+    /// Neither in nor out.
+    Private,
+    /// In, not out.
+    Slave,
+}
+
+/// Sets the propagation of every mount of this namespace.
+pub(crate) fn change_propagation(propagation: Propagation) -> io::Result<()> {
+    let flag = match propagation {
+        Propagation::Private => MountPropagationFlags::PRIVATE,
+        Propagation::Slave => MountPropagationFlags::DOWNSTREAM,
+    };
+    rustix::mount::mount_change("/", flag | MountPropagationFlags::REC).map_err(io::Error::from)
+}
+
+/// Opens the target of a mount: whoever replaces it with a symlink in the meantime gains nothing.
+fn real_directory(step: &'static str, target: &Path) -> Result<OwnedFd, MountError> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::open(target, flags, Mode::empty()) {
+        Ok(directory) => Ok(directory),
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            let why = "it is not a directory, or a symlink: only a real directory can be mounted on";
+            Err(MountError::Target { target: target.to_owned(), why })
+        }
+        Err(errno) => Err(failed(step, target)(errno)),
+    }
+}
+
+/// The path by which the kernel reaches what is open, whatever its name leads to by now.
+fn handle(directory: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", directory.as_raw_fd())
+}
+
+/// The flags that a remount must repeat, since it would drop them: silently as root, with EPERM in a user namespace.
+/// Access time flags stay by themselves as long as none is given.
+fn kept_flags(root: &OwnedFd) -> Result<MountFlags, Errno> {
+    /// `ST_NOSYMFOLLOW` and `MS_NOSYMFOLLOW` of the kernel, which rustix does not name.
+    const NO_SYMLINKS: (u64, u32) = (0x2000, 0x100);
+    let present = rustix::fs::fstatvfs(root)?.f_flag;
+    let pairs = [
+        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
+        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+        (StatVfsMountFlags::from_bits_retain(NO_SYMLINKS.0), MountFlags::from_bits_retain(NO_SYMLINKS.1)),
+    ];
+    Ok(pairs.into_iter().filter(|(status, _)| present.contains(*status)).map(|(_, flag)| flag).collect())
+}
+
+fn unmount(step: &'static str, target: &Path, flags: UnmountFlags) -> Result<(), MountError> {
+    rustix::mount::unmount(target, flags | UnmountFlags::NOFOLLOW).map_err(failed(step, target))
+}
+
+/// The errors of a mount whose server or daemon is gone (Kubernetes `mount-utils` `IsCorruptedMnt`).
+fn is_dead(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::NOTCONN | Errno::STALE | Errno::IO | Errno::ACCESS | Errno::HOSTDOWN | Errno::NODEV
+    )
+}
+
+/// Whether the table has a mount at `path`, whose parent may lead through symlinks.
+fn listed(table: &MountTable, path: &Path) -> bool {
+    if table.top(path).is_some() {
+        return true;
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return false };
+    parent.canonicalize().is_ok_and(|parent| table.top(&parent.join(name)).is_some())
+}
+
+fn failed(step: &'static str, target: &Path) -> impl FnOnce(Errno) -> MountError {
+    move |errno| MountError::Call { step, target: target.to_owned(), source: errno.into() }
 }

@@ -1,11 +1,24 @@
 //! The only file that starts programs.
+#![expect(clippy::disallowed_methods, reason = "this is the one file that starts programs")]
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Once;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::command::Command;
+use crate::capture::{self, Pipe};
+use crate::command::{Command, Streams};
+use crate::kernel;
+use crate::start_failure;
+
+/// Pauses before the program that is being written is tried again: a quarter of a second in all.
+const TEXT_BUSY_PAUSES: [u64; 7] = [2, 4, 8, 16, 32, 64, 128];
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,13 +92,16 @@ pub enum StartFailure {
     /// ENOENT on the program itself.
     #[error("it does not exist")]
     Missing,
+    /// ENOENT on a symlink that leads nowhere.
+    #[error("it is a symlink to {}, which does not exist", .0.display())]
+    DanglingLink(PathBuf),
     /// A directory of that name.
     #[error("it is a directory")]
     Directory,
     /// EACCES.
     #[error("it is not executable (file mode, or a file system mounted noexec)")]
     NotExecutable,
-    /// The script's `#!` line names a program that does not exist.
+    /// The script's `#!` line, or the program's own header, names an interpreter or loader that does not exist.
     #[error("its interpreter {} does not exist", .0.display())]
     MissingInterpreter(PathBuf),
     /// ENOEXEC.
@@ -97,6 +113,15 @@ pub enum StartFailure {
     /// E2BIG.
     #[error("its arguments are too long: one argument may have at most 131071 bytes")]
     ArgumentsTooLong,
+    /// A NUL byte in the program's name, an argument or a variable: the system cannot pass it on.
+    #[error("its name, an argument or a variable contains a NUL byte")]
+    NulByte,
+    /// The working directory that was asked for.
+    #[error("its working directory {} cannot be entered", .0.display())]
+    WorkingDirectory(PathBuf),
+    /// It ran, but this process ignores SIGCHLD, so the kernel threw the exit status away.
+    #[error("it ran, but its exit status is lost because this process was started with SIGCHLD ignored")]
+    StatusLost,
     /// Anything else, by errno.
     #[error("{}", std::io::Error::from_raw_os_error(*.0))]
     Errno(i32),
@@ -113,11 +138,111 @@ pub trait Runner: Send + Sync {
 
 /// The runner of this machine: own process group, standard input from `/dev/null`, no inherited descriptors, TERM and
 /// then KILL for the whole group at the deadline.
+///
+/// A process that the program left behind lives on when the program ends in time: FUSE and NBD drivers leave their
+/// daemons. At the deadline it goes with the group, unless it moved to a session of its own; then
+/// [`Output::pipes`] may tell.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemRunner;
 
 impl Runner for SystemRunner {
     fn run(&self, command: &Command) -> Result<Output, StartError> {
-        todo!("{command}")
+        close_inherited_descriptors();
+        let start = Instant::now();
+        let started = start_all(command).map_err(|error| StartError {
+            program: command.program.clone(),
+            reason: start_failure::explain(&command.program, command.directory.as_deref(), &error),
+        })?;
+        capture::follow(started, command, start)
+            .map_err(|reason| StartError { program: command.program.clone(), reason })
     }
 }
+
+/// A program that has just been started, and our ends of its pipes.
+pub(crate) struct Started {
+    pub(crate) child: Child,
+    pub(crate) pipes: Vec<(Pipe, OwnedFd)>,
+}
+
+fn start_all(command: &Command) -> io::Result<Started> {
+    let mut prepared = prepare(&command.program, command.raw_arguments());
+    prepared.envs(command.environment.iter().map(|(name, value)| (name, value)));
+    if let Some(directory) = &command.directory {
+        prepared.current_dir(directory);
+    }
+    // A process group keeps std on posix_spawn(3); `pre_exec` would force a fork, which copies all page tables.
+    prepared.stdin(Stdio::null()).process_group(0);
+    match command.streams {
+        Streams::Apart => {
+            let mut child = spawn(prepared.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+            let stdout = child.stdout.take().map(|pipe| (Pipe::Stdout, pipe.into()));
+            let stderr = child.stderr.take().map(|pipe| (Pipe::Stderr, pipe.into()));
+            Ok(Started { child, pipes: stdout.into_iter().chain(stderr).collect() })
+        }
+        Streams::Shared => {
+            let (ours, theirs) = io::pipe()?;
+            let child = spawn(prepared.stdout(theirs.try_clone()?).stderr(theirs))?;
+            Ok(Started { child, pipes: vec![(Pipe::Both, ours.into())] })
+        }
+    }
+    // Our copies of the program's ends close here, with `prepared`: otherwise the end of file never comes.
+}
+
+/// Starts it, again for a moment while it is being written: a driver is often run right after it was installed, and a
+/// thread that forks at the wrong time holds a copy of the writer's descriptor.
+fn spawn(prepared: &mut std::process::Command) -> io::Result<Child> {
+    for pause in TEXT_BUSY_PAUSES {
+        match prepared.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(Duration::from_millis(pause));
+            }
+            other => return other,
+        }
+    }
+    prepared.spawn()
+}
+
+fn prepare<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a OsStr>) -> std::process::Command {
+    let mut prepared = std::process::Command::new(program);
+    prepared.args(arguments);
+    prepared
+}
+
+/// Runs a program on our own standard streams, in our process group, and waits for it: the one run without a deadline,
+/// because a person sits in front of it.
+///
+/// # Errors
+/// [`StartError`] if it could not be started.
+pub fn run_attached(program: &Path, arguments: &[&OsStr]) -> Result<ExitStatus, StartError> {
+    close_inherited_descriptors();
+    prepare(program, arguments.iter().copied()).status().map_err(|error| start_error(program, &error))
+}
+
+/// Becomes the program: same process, same streams. Comes back only if that fails.
+#[must_use]
+pub fn replace_process(program: &Path, arguments: &[&OsStr]) -> StartError {
+    close_inherited_descriptors();
+    start_error(program, &prepare(program, arguments.iter().copied()).exec())
+}
+
+fn start_error(program: &Path, error: &io::Error) -> StartError {
+    StartError { program: program.to_owned(), reason: start_failure::explain(program, None, error) }
+}
+
+/// Marks, once, every descriptor above 2 that this process was born with: whoever started us may have forgotten a lock,
+/// a socket or a device, and a daemon that a driver leaves behind would keep it open for ever. What std opens is
+/// marked from the start.
+fn close_inherited_descriptors() {
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
+        let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+        let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        for number in numbers.filter(|number| *number > 2) {
+            // Closed meanwhile (as the listing itself): nothing to mark.
+            let _ = kernel::close_on_exec(number);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! Follows a started program to its end: one poll(2) over its exit and its output, without threads.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ExitStatus};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use crate::command::{Command, EndOfRun};
+use crate::runner::{Captured, Ended, Output, Pipes, StartFailure, Started};
+
+/// How long the output is followed after the program has exited, if somebody else still holds a pipe.
+const DRAIN: Duration = Duration::from_millis(100);
+/// How long the group has between TERM and KILL.
+const TERM_GRACE: Duration = Duration::from_millis(500);
+/// How long a killed program may take to go. Longer only in uninterruptible sleep, on a dead disk or server.
+const KILL_GRACE: Duration = Duration::from_secs(2);
+/// How often KILL is repeated for members that were forked while it was sent.
+const KILL_ROUNDS: u32 = 50;
+/// The pause between two looks where nothing wakes us.
+const TICK: Duration = Duration::from_millis(5);
+/// A deadline that means none.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Which stream a pipe carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pipe {
+    Stdout,
+    Stderr,
+    Both,
+}
+
+/// Programs that KILL could not end in time, to be reaped by a later run.
+static UNREAPED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+/// Follows the program to its end or its deadline.
+pub(crate) fn follow(started: Started, command: &Command, start: Instant) -> Result<Output, StartFailure> {
+    reap_earlier();
+    let mut run = Run::new(started, command);
+    let deadline = start + command.deadline.min(FOR_EVER);
+    let until = match command.end {
+        EndOfRun::Exit => Until::Exit,
+        EndOfRun::EndOfFile => Until::All,
+    };
+    let in_time = run.advance(until, deadline);
+    let ended = match in_time {
+        Reached::Yes => {
+            let _ = run.advance(Until::All, Instant::now() + DRAIN);
+            ended(run.reap()?)
+        }
+        Reached::No => {
+            run.end_group();
+            Ended::TimedOut
+        }
+    };
+    Ok(run.output(ended, start))
+}
+
+fn ended(status: ExitStatus) -> Ended {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Ended::Exited(code),
+        (None, signal) => Ended::Signaled(signal.unwrap_or_default()),
+    }
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// The exit of the program.
+    Exit,
+    /// The exit of the program and the end of file of its pipes.
+    All,
+}
+
+/// Whether it came in time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    Yes,
+    No,
+}
+
+/// A program on its way.
+struct Run {
+    child: Child,
+    group: Option<Pid>,
+    /// Readable when the program has exited. Absent once it has, and where the kernel gives none.
+    exit: Option<OwnedFd>,
+    exited: bool,
+    pipes: Vec<(Pipe, OwnedFd)>,
+    limit: usize,
+    stdout: Captured,
+    stderr: Captured,
+    combined: Captured,
+}
+
+impl Run {
+    fn new(started: Started, command: &Command) -> Self {
+        // The program is not reaped before we do it, so the number cannot belong to another process.
+        let group = i32::try_from(started.child.id()).ok().and_then(Pid::from_raw);
+        // Without one (too many open files, an old kernel) the exit is looked for every few milliseconds.
+        let exit = group.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+        Self {
+            child: started.child,
+            group,
+            exit,
+            exited: false,
+            pipes: started.pipes,
+            limit: command.limit,
+            stdout: Captured::default(),
+            stderr: Captured::default(),
+            combined: Captured::default(),
+        }
+    }
+
+    /// Moves output and waits until it has what it waits for.
+    fn advance(&mut self, until: Until, deadline: Instant) -> Reached {
+        loop {
+            let done = self.exited && (until == Until::Exit || self.pipes.is_empty());
+            if done {
+                return Reached::Yes;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Reached::No;
+            }
+            self.step(left);
+        }
+    }
+
+    /// Waits for the next event and deals with it.
+    fn step(&mut self, left: Duration) {
+        let blind = self.exit.is_none() && !self.exited;
+        let ready = self.poll(if blind { left.min(TICK) } else { left });
+        // Last to first, since a closed pipe leaves the list.
+        for (index, _) in ready.iter().enumerate().rev().filter(|(_, ready)| **ready) {
+            if index < self.pipes.len() {
+                self.read(index);
+            } else {
+                (self.exit, self.exited) = (None, true);
+            }
+        }
+        if blind && !matches!(self.child.try_wait(), Ok(None)) {
+            self.exited = true;
+        }
+    }
+
+    /// Which of the pipes, and last the exit, have something to say.
+    fn poll(&self, left: Duration) -> Vec<bool> {
+        let pipes = self.pipes.iter().map(|(_, pipe)| pipe);
+        let mut polled: Vec<_> =
+            pipes.chain(&self.exit).map(|descriptor| PollFd::new(descriptor, PollFlags::IN)).collect();
+        let timeout = Timespec::try_from(left).ok();
+        match rustix::event::poll(&mut polled, timeout.as_ref()) {
+            Ok(_) => polled.iter().map(|descriptor| !descriptor.revents().is_empty()).collect(),
+            // EINTR: the caller looks at the time and comes back. ENOMEM: as well, after a moment.
+            Err(Errno::INTR) => Vec::new(),
+            Err(_) => {
+                std::thread::sleep(TICK.min(left));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Reads once from a pipe that has something; closes it at its end.
+    fn read(&mut self, index: usize) {
+        let mut buffer = [0_u8; 16 << 10];
+        let (pipe, descriptor) = &self.pipes[index];
+        match rustix::io::read(descriptor.as_fd(), &mut buffer) {
+            Ok(0) => drop(self.pipes.remove(index)),
+            Ok(count) => {
+                let piece = &buffer[..count];
+                match pipe {
+                    Pipe::Stdout => keep(&mut self.stdout, piece, self.limit),
+                    Pipe::Stderr => keep(&mut self.stderr, piece, self.limit),
+                    Pipe::Both => {}
+                }
+                keep(&mut self.combined, piece, self.limit);
+            }
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => drop(self.pipes.remove(index)),
+        }
+    }
+
+    fn reap(&mut self) -> Result<ExitStatus, StartFailure> {
+        self.child.wait().map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::CHILD) => StartFailure::StatusLost,
+            _ => StartFailure::Errno(error.raw_os_error().unwrap_or_default()),
+        })
+    }
+
+    /// The deadline has passed: TERM, a moment, KILL, for the program and all of its group.
+    fn end_group(&mut self) {
+        let _ = self.signal(Signal::TERM);
+        let _ = self.advance(Until::All, Instant::now() + TERM_GRACE);
+        // While the program is not reaped its number is taken, so this cannot hit a stranger's group.
+        let _ = self.signal(Signal::KILL);
+        let _ = self.advance(Until::Exit, Instant::now() + KILL_GRACE);
+        if self.exited {
+            let _ = self.child.wait();
+            self.kill_stragglers();
+        }
+        let _ = self.advance(Until::All, Instant::now() + DRAIN);
+    }
+
+    /// KILL until nobody is left. The kernel hands out process numbers in turn, so within these milliseconds ours is not
+    /// given to a new group once the old one is gone.
+    fn kill_stragglers(&self) {
+        for _ in 0..KILL_ROUNDS {
+            if self.signal(Signal::KILL) == Err(Errno::SRCH) {
+                return;
+            }
+            std::thread::sleep(TICK);
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Errno> {
+        self.group.map_or(Err(Errno::SRCH), |group| rustix::process::kill_process_group(group, signal))
+    }
+
+    fn output(self, ended: Ended, start: Instant) -> Output {
+        let pipes = if self.pipes.is_empty() { Pipes::Closed } else { Pipes::Held };
+        if !self.exited
+            && let Ok(mut unreaped) = UNREAPED.lock()
+        {
+            unreaped.push(self.child);
+        }
+        Output {
+            ended,
+            stdout: self.stdout,
+            stderr: self.stderr,
+            combined: self.combined,
+            duration: start.elapsed(),
+            pipes,
+        }
+    }
+}
+
+/// Keeps what fits below the limit and counts the rest.
+fn keep(captured: &mut Captured, piece: &[u8], limit: usize) {
+    let room = limit.saturating_sub(captured.bytes.len());
+    let (kept, rest) = piece.split_at(room.min(piece.len()));
+    captured.bytes.extend_from_slice(kept);
+    captured.omitted = captured.omitted.saturating_add(u64::try_from(rest.len()).unwrap_or(u64::MAX));
+}
+
+fn reap_earlier() {
+    if let Ok(mut unreaped) = UNREAPED.lock()
+        && !unreaped.is_empty()
+    {
+        unreaped.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    }
+}
