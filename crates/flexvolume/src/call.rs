@@ -1,73 +1,12 @@
-//! The call-outs, to and from argv.
+//! The call-outs.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::{Encoding, Options, OptionsError};
+use crate::{Options, OptionsError, Verb};
 
-/// The name of a call-out, spelled as on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-#[expect(missing_docs, reason = "each is the call-out of its name, described at `Call`")]
-pub enum Verb {
-    Init,
-    GetVolumeName,
-    Attach,
-    WaitForAttach,
-    IsAttached,
-    MountDevice,
-    Mount,
-    Unmount,
-    UnmountDevice,
-    Detach,
-    ExpandVolume,
-    ExpandFs,
-}
-
-impl Verb {
-    /// All of them, in the order of a volume's life.
-    pub const ALL: [Verb; 12] = [
-        Verb::Init,
-        Verb::GetVolumeName,
-        Verb::Attach,
-        Verb::WaitForAttach,
-        Verb::IsAttached,
-        Verb::MountDevice,
-        Verb::Mount,
-        Verb::Unmount,
-        Verb::UnmountDevice,
-        Verb::Detach,
-        Verb::ExpandVolume,
-        Verb::ExpandFs,
-    ];
-
-    /// The spelling on the wire.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Verb::Init => "init",
-            Verb::GetVolumeName => "getvolumename",
-            Verb::Attach => "attach",
-            Verb::WaitForAttach => "waitforattach",
-            Verb::IsAttached => "isattached",
-            Verb::MountDevice => "mountdevice",
-            Verb::Mount => "mount",
-            Verb::Unmount => "unmount",
-            Verb::UnmountDevice => "unmountdevice",
-            Verb::Detach => "detach",
-            Verb::ExpandVolume => "expandvolume",
-            Verb::ExpandFs => "expandfs",
-        }
-    }
-
-    /// The call-out of this exact spelling.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.as_str() == word)
-    }
-}
+mod argv;
 
 /// One invocation of a driver: the verb and its arguments, as Kubernetes v1.37 passes them
 /// (`pkg/volume/flexvolume/driver-call.go` and the files beside it).
@@ -168,11 +107,12 @@ pub enum CallError {
     /// No arguments at all.
     #[error("no call-out given")]
     Missing,
-    /// A verb that this contract does not have; a driver answers it with `Not supported`.
+    /// A verb that this contract does not have; a driver answers it with `Not supported`. Holds the verb if it is one
+    /// short plain word, else an ellipsis.
     #[error("unknown call-out {0:?}")]
     UnknownVerb(String),
     /// Too few or too many arguments, or one of the wrong kind.
-    #[error("{verb}: {why}", verb = .verb.as_str())]
+    #[error("arguments of {verb}: {why}", verb = .verb.as_str())]
     Arguments {
         /// The call-out.
         verb: Verb,
@@ -190,22 +130,6 @@ pub enum CallError {
 }
 
 impl Call {
-    /// Reads the arguments that follow the program's name. `isattached` is accepted in both orders of its arguments
-    /// (`<node> <options>` was sent in 2017).
-    ///
-    /// # Errors
-    /// [`CallError`]; it never shows an argument that could hold a secret.
-    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, CallError> {
-        let _ = arguments.into_iter();
-        todo!()
-    }
-
-    /// The arguments that follow the program's name.
-    #[must_use]
-    pub fn to_arguments(&self, encoding: Encoding) -> Vec<OsString> {
-        todo!("{encoding:?}")
-    }
-
     /// The verb.
     #[must_use]
     pub fn verb(&self) -> Verb {
@@ -222,6 +146,22 @@ impl Call {
             Call::Detach { .. } => Verb::Detach,
             Call::ExpandVolume { .. } => Verb::ExpandVolume,
             Call::ExpandFs { .. } => Verb::ExpandFs,
+        }
+    }
+
+    /// The options, if the call-out has any.
+    #[must_use]
+    pub fn options(&self) -> Option<&Options> {
+        match self {
+            Call::GetVolumeName { options }
+            | Call::Attach { options, .. }
+            | Call::WaitForAttach { options, .. }
+            | Call::IsAttached { options, .. }
+            | Call::MountDevice { options, .. }
+            | Call::Mount { options, .. }
+            | Call::ExpandVolume { options, .. }
+            | Call::ExpandFs { options, .. } => Some(options),
+            Call::Init | Call::Unmount { .. } | Call::UnmountDevice { .. } | Call::Detach { .. } => None,
         }
     }
 }

@@ -70,3 +70,42 @@ pub struct Reply {
     #[serde(default, rename = "volumeNewSize", skip_serializing_if = "Option::is_none")]
     pub new_size: Option<u64>,
 }
+
+impl Reply {
+    /// It is done.
+    #[must_use]
+    pub fn success() -> Self {
+        Self::new(Status::Success, String::new())
+    }
+
+    /// It is not done.
+    #[must_use]
+    pub fn failure(why: impl Into<String>) -> Self {
+        Self::new(Status::Failure, why.into())
+    }
+
+    /// The host uses its default.
+    #[must_use]
+    pub fn not_supported() -> Self {
+        Self::new(Status::NotSupported, String::new())
+    }
+
+    fn new(status: Status, message: String) -> Self {
+        Self {
+            status,
+            message,
+            device: None,
+            volume_name: None,
+            attached: None,
+            capabilities: None,
+            new_size: None,
+        }
+    }
+
+    /// The document, on one line without a line end.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Strings, numbers and booleans under fixed keys: there is nothing that could fail.
+        serde_json::to_string(self).unwrap_or_else(|_| r#"{"status":"Failure"}"#.to_owned())
+    }
+}
