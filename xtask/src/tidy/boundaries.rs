@@ -98,9 +98,11 @@ fn holds_in(boundary: &Boundary, file: &Path) -> bool {
 }
 
 fn spawns(path: &str) -> bool {
-    ["std::process::Command", "std::process::*", "std::os::unix::process", "rustix::runtime", "libc"]
-        .iter()
-        .any(|start| path.starts_with(start))
+    let unix = path.strip_prefix("std::os::unix::process::").unwrap_or_default();
+    unix.starts_with(['C', '*'])
+        || ["std::process::Command", "std::process::*", "rustix::runtime", "libc"]
+            .iter()
+            .any(|start| path.starts_with(start))
 }
 
 fn mounts(path: &str) -> bool {
@@ -164,6 +166,7 @@ mod tests {
         }
         assert_eq!(rules(HOST, "use flexvolume_os::command::Command; fn f() { Command::new(a); }"), []);
         assert_eq!(rules(HOST, "use std::process::ExitCode;"), []);
+        assert_eq!(rules(HOST, "use std::os::unix::process::ExitStatusExt;"), []);
         assert_eq!(rules("crates/flexvolume-os/src/runner.rs", "use std::process::Command;"), []);
         assert_eq!(rules("crates/flexvolume-host/tests/a.rs", "use std::process::Command;"), []);
         assert_eq!(rules(HOST, "#[cfg(test)]\nmod tests {\n use std::process::Command;\n}"), []);
