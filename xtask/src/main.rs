@@ -6,7 +6,6 @@
     reason = "a tool for people at a terminal, which runs cargo and the built programs"
 )]
 
-mod bench;
 mod drivers;
 mod forward;
 mod process;
@@ -28,8 +27,6 @@ enum Command {
     Tidy,
     /// Build the drivers as small static programs.
     Drivers(drivers::Arguments),
-    /// Speed, size and memory, each with its goal
-    Bench(bench::Arguments),
     /// Real drivers' replies against both readers: `corpus verify [DIR]`.
     Corpus(forward::Arguments),
     /// Kubernetes' own transcripts against our host: `oracle run|verify|record`.
@@ -41,7 +38,6 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::Drivers(arguments) => drivers::run(&arguments),
-        Command::Bench(arguments) => bench::run(&arguments),
         Command::Corpus(arguments) => forward::run("corpus", &arguments),
         Command::Oracle(arguments) => forward::run("oracle", &arguments),
     };

@@ -1,1 +1,45 @@
-//! x
+//! Drivers for local disk, one binary each.
+//!
+//! | driver | kind | what a volume is |
+//! |---|---|---|
+//! | `loop` | attachable, persistent | a file system in an image file, mounted through a loop device; its size is enforced |
+//! | `loop-ephemeral` | mount-only | the same, made for one pod at `mount` and removed at `unmount` |
+//! | `scratch` | mount-only | the mount dir itself: no mount, no size, for places where nothing may be mounted |
+//!
+//! # How an image comes to be
+//! A volume's record says which state it is in, in the same words for every driver: `creating`, `ready`, `removing`.
+//! A file system is made only while the record says `creating`, that is, on a file that nobody has ever used; what a
+//! probe finds is never a reason to make one. The image is built under a temporary name and renamed when it is
+//! complete; the rename is what makes it ready. Whatever the process was doing when it died, the next call finishes
+//! it or begins again.
+//!
+//! Looking a volume up has four outcomes: it is present, it is absent, something of its name is not ours, or we cannot
+//! know. Only "absent" lets a volume be made, and only "absent" lets a removal succeed.
+
+mod claim;
+mod device;
+mod error;
+mod image;
+mod loop_ephemeral;
+mod loop_file;
+mod pool;
+mod record;
+mod request;
+mod scratch;
+mod superblock;
+mod sweep;
+
+use std::path::PathBuf;
+
+pub use error::{RequestError, VolumeError};
+pub use loop_ephemeral::LoopEphemeral;
+pub use loop_file::LoopFile;
+pub use scratch::Scratch;
+
+/// The directory in which drivers keep what must survive a reboot: `FLEXVOL_STATE_DIR`, or `/var/lib/flexvol`.
+#[must_use]
+pub fn state_directory() -> PathBuf {
+    std::env::var_os("FLEXVOL_STATE_DIR")
+        .filter(|directory| !directory.is_empty())
+        .map_or_else(|| PathBuf::from("/var/lib/flexvol"), PathBuf::from)
+}

@@ -1,0 +1,256 @@
+//! An image as a device: attached, checked, mounted, and back.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+use flexvolume_os::System;
+use flexvolume_os::failpoint::hit;
+use flexvolume_os::filesystem::{self, FsType, GrowTarget};
+use flexvolume_os::loop_device::{self, Lifetime, LoopDevice, LoopOptions, LoopStatus};
+use flexvolume_os::mount::{Access, FileSystemMount, MountError, MountPoint, Mounter};
+
+use crate::error::{Result, VolumeError, at};
+use crate::image;
+use crate::pool::Volume;
+use crate::record::Record;
+use crate::request::Allocation;
+
+/// How long a check before mounting may take. A host that gives up earlier leaves it running: it holds the device, so
+/// nothing can mount it meanwhile, and the next call finds it checked.
+const CHECK_DEADLINE: Duration = Duration::from_secs(600);
+
+/// How long growing a file system may take.
+const GROW_DEADLINE: Duration = Duration::from_secs(240);
+
+/// The major number of loop devices (Linux `include/uapi/linux/major.h`).
+const LOOP_MAJOR: u32 = 7;
+
+/// What is mounted at a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Mounted {
+    /// Nothing.
+    Nothing,
+    /// A loop device with this backing file, as the kernel names it.
+    Image { device: PathBuf, backing: PathBuf },
+    /// Something else.
+    Other(String),
+    /// Something that does not answer.
+    Dead(i32),
+}
+
+/// Looks what is on top at `path`: one `statx`, and one read in `/sys` when something is mounted. Only for a file
+/// system that hides its device (btrfs) the mount table is read too.
+pub(crate) fn mounted_at(path: &Path, mounter: &dyn Mounter) -> Result<Mounted> {
+    match mounter.mount_point(path)? {
+        MountPoint::No | MountPoint::Absent => return Ok(Mounted::Nothing),
+        MountPoint::Dead(errno) => return Ok(Mounted::Dead(errno)),
+        MountPoint::Yes => {}
+    }
+    let device = fs::metadata(path).map_err(at("look at", path))?.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let (source, sysfs) = if major == LOOP_MAJOR {
+        (PathBuf::from(format!("/dev/loop{minor}")), format!("/sys/dev/block/{major}:{minor}"))
+    } else {
+        let table = mounter.table()?;
+        let Some(mount) = table.top(path) else { return Ok(Mounted::Nothing) };
+        let name = mount.source.strip_prefix("/dev").unwrap_or(Path::new("-"));
+        (mount.source.clone(), format!("/sys/block/{}", name.display()))
+    };
+    match fs::read_to_string(Path::new(&sysfs).join("loop/backing_file")) {
+        Ok(backing) => Ok(Mounted::Image { device: source, backing: backing.trim_end_matches('\n').into() }),
+        Err(_) => Ok(Mounted::Other(source.display().to_string())),
+    }
+}
+
+/// Whether a volume is mounted where it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Already {
+    Mounted,
+    NotMounted,
+}
+
+/// Is this very volume mounted at `target`, writable if it must be? Anything else there is an error.
+pub(crate) fn already_mounted(volume: &Volume, target: Target<'_>, mounter: &dyn Mounter) -> Result<Already> {
+    let image = volume.image();
+    let other = |actual: String| VolumeError::MountedOther {
+        path: target.path.to_owned(),
+        actual,
+        wanted: image.display().to_string(),
+    };
+    match mounted_at(target.path, mounter)? {
+        Mounted::Nothing => return Ok(Already::NotMounted),
+        Mounted::Other(source) => return Err(other(source)),
+        Mounted::Dead(errno) => {
+            return Err(other(format!("a dead mount ({})", io::Error::from_raw_os_error(errno))));
+        }
+        Mounted::Image { device, backing } => {
+            // The kernel's name for the file may differ (a symlink above it, another mount namespace).
+            let same =
+                backing == image || loop_device::find(&image)?.iter().any(|found| found.path == device);
+            if !same {
+                return Err(other(format!("{} ({})", device.display(), backing.display())));
+            }
+        }
+    }
+    if target.access == Access::ReadWrite && is_read_only(target.path)? {
+        return Err(other("the volume, but read-only".to_owned()));
+    }
+    Ok(Already::Mounted)
+}
+
+fn is_read_only(path: &Path) -> Result<bool> {
+    let figures = rustix::fs::statvfs(path).map_err(at("look at", path))?;
+    Ok(figures.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+/// Where to mount, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) access: Access,
+}
+
+/// The access of the options, in the words of the mounter.
+pub(crate) fn access(access: flexvolume::Access) -> Access {
+    match access {
+        flexvolume::Access::ReadWrite => Access::ReadWrite,
+        flexvolume::Access::ReadOnly => Access::ReadOnly,
+    }
+}
+
+/// Mounts a ready volume. The caller holds its lock and knows that nothing is mounted at the target.
+pub(crate) fn mount(volume: &Volume, record: &Record, target: Target<'_>, system: &System) -> Result<()> {
+    let path = volume.image();
+    drop(image::open(volume, record)?);
+    let (device, use_) = attach(&path, target.access)?;
+    hit("device.attached");
+    if use_ == Use::First && target.access == Access::ReadWrite {
+        filesystem::check(&*system.runner, record.fs_type, &device.path, CHECK_DEADLINE)?;
+        hit("device.checked");
+    }
+    let mount = FileSystemMount {
+        source: device.path.clone(),
+        fs_type: record.fs_type.as_str().to_owned(),
+        access: target.access,
+        data: mount_options(record, target.access),
+    };
+    system.mounter.mount(&mount, target.path).map_err(|error| explain(error, target, &path))?;
+    hit("device.mounted");
+    Ok(())
+}
+
+fn mount_options(record: &Record, access: Access) -> Vec<String> {
+    let mut options = Vec::new();
+    if record.fs_type == FsType::Ext4 {
+        // Its default is to go on writing after it has found itself damaged.
+        options.push("errors=remount-ro".to_owned());
+    }
+    if record.allocation == Allocation::Thin && access == Access::ReadWrite {
+        options.push("discard".to_owned());
+    }
+    options
+}
+
+/// Says what can be done about the two failures that have a remedy.
+fn explain(error: MountError, target: Target<'_>, image: &Path) -> VolumeError {
+    let MountError::Call { source, .. } = &error else { return error.into() };
+    let errno = rustix::io::Errno::from_io_error(source);
+    let image = image.display();
+    let hint = match (errno, target.access) {
+        (Some(rustix::io::Errno::ROFS), Access::ReadOnly) => format!(
+            "{image} was not unmounted cleanly, and a read-only mount cannot replay its journal: mount it read-write once"
+        ),
+        (Some(rustix::io::Errno::BUSY), _) => format!(
+            "{image} is in use by a check that still runs, or mounted with another access elsewhere: try again, or unmount it there"
+        ),
+        _ => return error.into(),
+    };
+    VolumeError::MountHint { hint, source: error }
+}
+
+/// Whether somebody uses the device already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    First,
+    Shared,
+}
+
+/// The one loop device of the image: the one that is there, or a new one. Two devices on one file would each cache
+/// their own truth.
+fn attach(image: &Path, access: Access) -> Result<(LoopDevice, Use)> {
+    for _ in 0..10 {
+        let attached = loop_device::find(image)?;
+        let [found] = attached.as_slice() else {
+            if attached.is_empty() {
+                let options = LoopOptions { access, lifetime: Lifetime::UntilUnused };
+                return Ok((loop_device::attach(image, options)?, Use::First));
+            }
+            let why =
+                format!("is attached to {} loop devices: detach all but the mounted one", attached.len());
+            return Err(VolumeError::CannotKnow { path: image.to_owned(), why });
+        };
+        if let Some(device) = join(image, found, access)? {
+            return Ok((device, Use::Shared));
+        }
+    }
+    let remedy = "its loop device comes and goes; try again".to_owned();
+    Err(VolumeError::Busy { path: image.to_owned(), remedy })
+}
+
+/// Opens a device that is attached already; `None` when it vanished meanwhile.
+fn join(image: &Path, found: &LoopStatus, access: Access) -> Result<Option<LoopDevice>> {
+    let file = match fs::OpenOptions::new().read(true).write(access == Access::ReadWrite).open(&found.path) {
+        Ok(file) => file,
+        Err(error) if rustix::io::Errno::from_io_error(&error) == Some(rustix::io::Errno::NXIO) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(at("open the loop device", &found.path)(error)),
+    };
+    let still = loop_device::find(image)?.contains(found);
+    Ok(still.then(|| LoopDevice { path: found.path.clone(), file }))
+}
+
+/// Unmounts what is on top at `path`.
+pub(crate) fn unmount(path: &Path, mounter: &dyn Mounter) -> Result<()> {
+    match mounter.unmount(path) {
+        Err(MountError::Call { source, .. })
+            if rustix::io::Errno::from_io_error(&source) == Some(rustix::io::Errno::BUSY) =>
+        {
+            let remedy =
+                format!("stop what uses it (`fuser -vm {}` lists it), then call again", path.display());
+            Err(VolumeError::Busy { path: path.to_owned(), remedy })
+        }
+        other => {
+            other?;
+            hit("device.unmounted");
+            Ok(())
+        }
+    }
+}
+
+/// Grows the mounted file system of the volume to the size of its image.
+pub(crate) fn grow(volume: &Volume, record: &Record, system: &System) -> Result<()> {
+    let image = volume.image();
+    let attached = loop_device::find(&image)?;
+    let table = system.mounter.table()?;
+    let mounts = attached.iter().filter_map(|found| {
+        let mount = table.mounts().iter().find(|mount| mount.source == found.path)?;
+        Some((found, mount))
+    });
+    let Some((found, mount)) = mounts.into_iter().next() else {
+        return Err(VolumeError::NotMounted { image });
+    };
+    filesystem::grow(
+        &*system.runner,
+        &GrowTarget {
+            fs_type: record.fs_type,
+            device: &found.path,
+            mount_point: &mount.mount_point,
+            deadline: GROW_DEADLINE,
+        },
+    )?;
+    hit("device.grown");
+    Ok(())
+}

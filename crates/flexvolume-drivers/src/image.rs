@@ -1,0 +1,346 @@
+//! The life of an image: absent, creating, ready, removing.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use flexvolume_os::failpoint::hit;
+use flexvolume_os::filesystem::{self, Discard, MakeFilesystem};
+use flexvolume_os::runner::Runner;
+use flexvolume_os::{atomic, loop_device};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+
+use crate::error::{Result, VolumeError, at};
+use crate::pool::Volume;
+use crate::record::{self, Record, State};
+use crate::request::Allocation;
+use crate::superblock;
+
+/// How long `mkfs` may take. When it is ended, the image is made again from nothing.
+const MAKE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// What a look at a volume's files found.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    /// It is there, in the state that its record says.
+    Present(Record),
+    /// There is nothing of its name.
+    Absent,
+    /// There is something of its name that belongs to somebody else.
+    NotOurs(VolumeError),
+    /// There is no telling.
+    CannotKnow(VolumeError),
+}
+
+impl Lookup {
+    /// The record, `None` for absent; the other two outcomes are errors.
+    pub(crate) fn known(self) -> Result<Option<Record>> {
+        match self {
+            Lookup::Present(record) => Ok(Some(record)),
+            Lookup::Absent => Ok(None),
+            Lookup::NotOurs(error) | Lookup::CannotKnow(error) => Err(error),
+        }
+    }
+}
+
+/// Looks the volume up by its record and its image.
+pub(crate) fn look_up(volume: &Volume, owner: &str) -> Lookup {
+    let image = image_file(&volume.image());
+    let record: Option<Record> = match record::load(&volume.record()) {
+        Ok(record) => record,
+        Err(error) => return Lookup::CannotKnow(error),
+    };
+    let not_ours = |path: PathBuf, why: String| Lookup::NotOurs(VolumeError::NotOurs { path, why });
+    let cannot_know = |why| Lookup::CannotKnow(VolumeError::CannotKnow { path: volume.image(), why });
+    match (record, image) {
+        (_, ImageFile::NotAFile) => not_ours(volume.image(), "is not a regular file".to_owned()),
+        (_, ImageFile::Unknown(error)) => cannot_know(format!("cannot be looked at: {error}")),
+        (None, ImageFile::Missing) => Lookup::Absent,
+        (None, ImageFile::There) => not_ours(volume.image(), "has no record beside it".to_owned()),
+        (Some(record), _) if record.owner != owner => {
+            not_ours(volume.record(), format!("belongs to the driver {:?}", record.owner))
+        }
+        (Some(record), _) if record.id != volume.id.as_str() => {
+            not_ours(volume.record(), format!("describes the volume {:?}", record.id))
+        }
+        (Some(record), ImageFile::Missing) if record.state == State::Ready => cannot_know(format!(
+            "is missing, but its record says ready: bring the image back, or give its data up by removing {}",
+            volume.record().display()
+        )),
+        (Some(record), _) => Lookup::Present(record),
+    }
+}
+
+enum ImageFile {
+    There,
+    Missing,
+    NotAFile,
+    Unknown(io::Error),
+}
+
+fn image_file(path: &Path) -> ImageFile {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => ImageFile::There,
+        Ok(_) => ImageFile::NotAFile,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => ImageFile::Missing,
+        Err(error) => ImageFile::Unknown(error),
+    }
+}
+
+/// Errs when something of the volume's name belongs to somebody else, before anything is written.
+pub(crate) fn refuse_others(volume: &Volume, wanted: &Record) -> Result<()> {
+    match look_up(volume, &wanted.owner).known()? {
+        Some(record) => agrees(&record, wanted),
+        None => Ok(()),
+    }
+}
+
+/// Makes sure that the volume is ready and is the one that is asked for. The caller holds its lock.
+///
+/// `fresh` is the record of the attempt to make it, if it must be made.
+pub(crate) fn ensure(volume: &Volume, fresh: Record, runner: &dyn Runner) -> Result<Record> {
+    let Some(record) = look_up(volume, &fresh.owner).known()? else {
+        return create(volume, fresh, runner);
+    };
+    match record.state {
+        State::Ready => {
+            agrees(&record, &fresh)?;
+            Ok(record)
+        }
+        // The rename was the last act before a crash: the image is complete.
+        State::Creating if volume.image().exists() => {
+            let record = complete(volume, record)?;
+            agrees(&record, &fresh)?;
+            Ok(record)
+        }
+        State::Creating => {
+            delete(&volume.attempt(&record.uuid))?;
+            create(volume, fresh, runner)
+        }
+        State::Removing => {
+            remove(volume, record)?;
+            create(volume, fresh, runner)
+        }
+    }
+}
+
+/// The record of a volume that can be mounted.
+pub(crate) fn ready(volume: &Volume, owner: &str) -> Result<Record> {
+    match look_up(volume, owner).known()? {
+        Some(record) if record.state == State::Ready => Ok(record),
+        _ => Err(VolumeError::Absent {
+            id: volume.id.as_str().to_owned(),
+            directory: volume.pool.directory().to_owned(),
+        }),
+    }
+}
+
+/// Compares what is there with what is asked for.
+fn agrees(record: &Record, wanted: &Record) -> Result<()> {
+    let differs = |property, actual: String, wanted: String, remedy| {
+        Err(VolumeError::Differs { id: record.id.clone(), property, actual, wanted, remedy })
+    };
+    let bytes = |size: u64| format!("of {size} bytes");
+    if ![record.size, record.created_size].contains(&wanted.created_size) {
+        let remedy = "a volume grows by `expandvolume` or `expandfs` and never shrinks";
+        return differs("a size", bytes(record.size), bytes(wanted.created_size), remedy);
+    }
+    if record.fs_type != wanted.fs_type {
+        let (actual, wanted) = (record.fs_type.as_str(), wanted.fs_type.as_str());
+        let remedy = "a volume keeps the file system that it was made with";
+        return differs("the file system", actual.to_owned(), wanted.to_owned(), remedy);
+    }
+    if record.allocation != wanted.allocation {
+        let (actual, wanted) = (record.allocation.as_str(), wanted.allocation.as_str());
+        let remedy = "a volume keeps the allocation that it was made with";
+        return differs("the allocation", actual.to_owned(), wanted.to_owned(), remedy);
+    }
+    if record.mount_dir != wanted.mount_dir {
+        let shown = |dir: &Option<String>| dir.clone().unwrap_or_else(|| "none".to_owned());
+        let remedy = "an ephemeral volume belongs to the mount dir that it was made for; unmount that first";
+        return differs("the mount dir", shown(&record.mount_dir), shown(&wanted.mount_dir), remedy);
+    }
+    Ok(())
+}
+
+/// Makes the volume, or leaves nothing of it.
+fn create(volume: &Volume, record: Record, runner: &dyn Runner) -> Result<Record> {
+    let needed = record.size;
+    if record.allocation == Allocation::Reserved {
+        room_for(volume, needed)?;
+    }
+    record::store(&volume.record(), &record)?;
+    hit("image.recorded");
+    let attempt = volume.attempt(&record.uuid);
+    if let Err(error) = build(&attempt, &record, runner) {
+        // Should this fail too, the record still says `creating`, and the next call clears it away.
+        let _ = delete(&attempt).and_then(|()| record::remove(&volume.record()));
+        return Err(error);
+    }
+    fs::rename(&attempt, volume.image()).map_err(at("rename image", &attempt))?;
+    hit("image.renamed");
+    complete(volume, record)
+}
+
+/// Makes the rename durable, and says so.
+fn complete(volume: &Volume, mut record: Record) -> Result<Record> {
+    atomic::sync_directory(volume.pool.directory()).map_err(at("sync", volume.pool.directory()))?;
+    record.state = State::Ready;
+    record::store(&volume.record(), &record)?;
+    hit("image.ready");
+    Ok(record)
+}
+
+/// Makes the image under the name of the attempt: size, file system, sync.
+fn build(attempt: &Path, record: &Record, runner: &dyn Runner) -> Result<()> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::open(attempt, flags, Mode::RUSR | Mode::WUSR)
+        .map(File::from)
+        .map_err(at("create image", attempt))?;
+    hit("image.created");
+    allocate(&file, attempt, 0, record)?;
+    hit("image.allocated");
+    let discard = match record.allocation {
+        Allocation::Reserved => Discard::Forbid,
+        Allocation::Thin => Discard::Allow,
+    };
+    filesystem::make(
+        runner,
+        &MakeFilesystem {
+            fs_type: record.fs_type,
+            device: attempt,
+            uuid: Some(&record.uuid),
+            discard,
+            deadline: MAKE_DEADLINE,
+        },
+    )?;
+    hit("image.formatted");
+    verify(&file, attempt, record)?;
+    file.sync_all().map_err(at("sync image", attempt))?;
+    hit("image.synced");
+    Ok(())
+}
+
+/// Gives the file the record's size, and for a reserved volume its blocks. `old` is its size so far.
+fn allocate(file: &File, path: &Path, old: u64, record: &Record) -> Result<()> {
+    if record.allocation == Allocation::Reserved {
+        let added = record.size - old;
+        // With the size kept, a failure leaves blocks beyond the end only, which the next truncation frees.
+        match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, old, added) {
+            Err(rustix::io::Errno::OPNOTSUPP) => {
+                let why = "is on a file system that cannot reserve space: set the option \"allocation\" to \"thin\"";
+                let path = path.parent().unwrap_or(path).to_owned();
+                return Err(VolumeError::Pool { path, why });
+            }
+            other => other.map_err(at("reserve the blocks of", path))?,
+        }
+    }
+    file.set_len(record.size).map_err(at("size image", path))
+}
+
+fn room_for(volume: &Volume, needed: u64) -> Result<()> {
+    let free = volume.pool.free()?;
+    if needed <= free {
+        return Ok(());
+    }
+    Err(VolumeError::Full { directory: volume.pool.directory().to_owned(), needed, free })
+}
+
+/// Opens the image of a ready volume and proves that it is the recorded one.
+pub(crate) fn open(volume: &Volume, record: &Record) -> Result<File> {
+    let path = volume.image();
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file =
+        rustix::fs::open(&path, flags, Mode::empty()).map(File::from).map_err(at("open image", &path))?;
+    let size = file.metadata().map_err(at("look at image", &path))?.len();
+    if size < record.size {
+        let why =
+            format!("has {size} bytes, but its record says {}: it was cut off, restore it", record.size);
+        return Err(VolumeError::CannotKnow { path, why });
+    }
+    verify(&file, &path, record)?;
+    Ok(file)
+}
+
+fn verify(file: &File, path: &Path, record: &Record) -> Result<()> {
+    let fs_type = record.fs_type.as_str();
+    let found = superblock::uuid(file, record.fs_type).map_err(at("read the superblock of", path))?;
+    let why = match found {
+        Some(uuid) if uuid == record.uuid => return Ok(()),
+        Some(uuid) => format!("holds the {fs_type} {uuid}, but its record says {}", record.uuid),
+        None => format!("holds no {fs_type} superblock, but its record says {}", record.uuid),
+    };
+    Err(VolumeError::NotOurs { path: path.to_owned(), why })
+}
+
+/// Makes the image at least `wanted` bytes long, and the loop devices on it; never shorter. The caller holds the lock.
+pub(crate) fn grow(volume: &Volume, mut record: Record, wanted: u64) -> Result<Record> {
+    let path = volume.image();
+    let file = open(volume, &record)?;
+    let length = file.metadata().map_err(at("look at image", &path))?.len();
+    record.size = wanted.max(length);
+    if record.size > length {
+        if record.allocation == Allocation::Reserved {
+            room_for(volume, record.size - length)?;
+        }
+        if let Err(error) = allocate(&file, &path, length, &record) {
+            // Frees the blocks beyond the end; on failure they stay allocated until the next growth uses them.
+            let _ = file.set_len(length);
+            return Err(error);
+        }
+        hit("image.grown");
+        file.sync_all().map_err(at("sync image", &path))?;
+    }
+    for attached in loop_device::find(&path)? {
+        loop_device::refresh_size(&attached.path)?;
+    }
+    hit("image.refreshed");
+    record::store(&volume.record(), &record)?;
+    Ok(record)
+}
+
+/// Removes the volume, which must not be attached. The caller holds the lock. Repeatable after a crash anywhere.
+pub(crate) fn remove(volume: &Volume, mut record: Record) -> Result<()> {
+    let image = volume.image();
+    refuse_attached(&image)?;
+    if record.state != State::Removing {
+        record.state = State::Removing;
+        record::store(&volume.record(), &record)?;
+        hit("image.removing");
+    }
+    match fs::rename(&image, volume.trash()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => other.map_err(at("rename image", &image))?,
+    }
+    hit("image.trashed");
+    delete(&volume.trash())?;
+    delete(&volume.attempt(&record.uuid))?;
+    hit("image.deleted");
+    record::remove(&volume.record())
+}
+
+/// Errs while a loop device, and so perhaps a mount in some namespace, uses the image. A device that goes with its
+/// mount may need a moment, when somebody else (udev) has it open.
+fn refuse_attached(image: &Path) -> Result<()> {
+    for _ in 0..100 {
+        if !image.exists() || loop_device::find(image)?.is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let devices = loop_device::find(image)?;
+    let devices: Vec<_> = devices.iter().map(|found| found.path.display().to_string()).collect();
+    let devices = devices.join(", ");
+    let remedy = format!(
+        "it is attached as {devices}; unmount that everywhere (`findmnt -S DEVICE`), or `losetup -d` it, and call again"
+    );
+    Err(VolumeError::Busy { path: image.to_owned(), remedy })
+}
+
+fn delete(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(at("remove", path)),
+    }
+}

@@ -1,0 +1,179 @@
+//! The directory that holds images, and the names of the files in it.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use flexvolume_os::atomic;
+use flexvolume_os::lock::Lock;
+
+use crate::error::{RequestError, Result, VolumeError, at};
+use crate::record::{self, Record};
+
+/// How long a call waits for another one on the same volume; then it fails and the host calls again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A volume's id, and the file name that stands for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct VolumeId {
+    id: String,
+    file_name: String,
+}
+
+impl VolumeId {
+    /// Any text that, encoded, leaves room in a file name for what we add to it.
+    pub(crate) fn parse(id: &str) -> std::result::Result<Self, RequestError> {
+        let refuse = |why| Err(RequestError::Id { id: id.chars().take(300).collect(), why });
+        let file_name = encode(id.as_bytes());
+        match file_name.len() {
+            0 => refuse("is empty"),
+            1..=200 => Ok(Self { id: id.to_owned(), file_name }),
+            _ => refuse("is too long for a file name (200 bytes, encoded)"),
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.id
+    }
+}
+
+/// One file name for these bytes, and no other bytes: a slash becomes `~`; what is not a letter, a digit, `-`, `_` or
+/// `.`, and a `.` or `-` in front, becomes `%XX`.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    let mut name = String::with_capacity(bytes.len());
+    for (position, &byte) in bytes.iter().enumerate() {
+        match byte {
+            b'/' => name.push('~'),
+            b'.' | b'-' if position > 0 => name.push(char::from(byte)),
+            b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => name.push(char::from(byte)),
+            _ => name.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    name
+}
+
+/// A short name for a path of any length (64-bit FNV-1a). Two paths may share it: whoever uses it compares the path
+/// that is written inside.
+pub(crate) fn short_name(path: &Path) -> String {
+    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let hash = path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, fold);
+    format!("{hash:016x}")
+}
+
+/// Whether the pool directory is made when it is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhenMissing {
+    /// The driver's own directory.
+    Make,
+    /// Somebody else's: it may be on a disk that is not mounted at the moment.
+    Refuse,
+}
+
+/// A directory of images.
+#[derive(Debug, Clone)]
+pub(crate) struct Pool {
+    directory: PathBuf,
+}
+
+impl Pool {
+    /// Names a pool without looking at it.
+    pub(crate) fn at(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// Makes sure that the directory is there and that nobody else can put files into it.
+    pub(crate) fn prepare(&self, when_missing: WhenMissing) -> Result<()> {
+        let refuse = |why| Err(VolumeError::Pool { path: self.directory.clone(), why });
+        let metadata = match fs::symlink_metadata(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match when_missing {
+                WhenMissing::Make => return self.make(),
+                WhenMissing::Refuse => {
+                    return refuse("does not exist: mount its disk, or create it with mode 0700");
+                }
+            },
+            other => other.map_err(at("look at pool directory", &self.directory))?,
+        };
+        if metadata.is_symlink() {
+            return refuse("is a symlink: name the directory itself");
+        }
+        if !metadata.is_dir() {
+            return refuse("is not a directory");
+        }
+        if metadata.mode() & 0o022 != 0 {
+            return refuse("can be written by other users: set its mode to 0700");
+        }
+        Ok(())
+    }
+
+    fn make(&self) -> Result<()> {
+        atomic::create_directories(&self.directory, 0o700).map_err(at("make pool directory", &self.directory))
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The files of one volume.
+    pub(crate) fn volume(&self, id: VolumeId) -> Volume {
+        Volume { pool: self.clone(), id }
+    }
+
+    /// Bytes that an unprivileged writer could still allocate.
+    pub(crate) fn free(&self) -> Result<u64> {
+        let figures =
+            rustix::fs::statvfs(&self.directory).map_err(at("read the free space of", &self.directory))?;
+        Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
+    }
+}
+
+/// The files of one volume.
+#[derive(Debug, Clone)]
+pub(crate) struct Volume {
+    pub(crate) pool: Pool,
+    pub(crate) id: VolumeId,
+}
+
+impl Volume {
+    /// The volume that a ready image belongs to, as the record beside it says; `None` for any other file.
+    pub(crate) fn of_image(image: &Path) -> Option<Self> {
+        let stem = image.file_name()?.to_str()?.strip_suffix(".img")?;
+        let directory = image.parent()?;
+        let record: Record = record::load(&directory.join(format!("{stem}.json"))).ok()??;
+        let volume = Pool::at(directory.to_owned()).volume(VolumeId::parse(&record.id).ok()?);
+        (volume.image() == image).then_some(volume)
+    }
+
+    fn file(&self, prefix: &str, suffix: &str) -> PathBuf {
+        self.pool.directory.join(format!("{prefix}{}{suffix}", self.id.file_name))
+    }
+
+    /// The image, once it is ready.
+    pub(crate) fn image(&self) -> PathBuf {
+        self.file("", ".img")
+    }
+
+    /// The record.
+    pub(crate) fn record(&self) -> PathBuf {
+        self.file("", ".json")
+    }
+
+    /// The image while it is made. Every attempt has a name of its own: a `mkfs` that outlived a killed driver must
+    /// not meet the file of the next attempt.
+    pub(crate) fn attempt(&self, uuid: &str) -> PathBuf {
+        let attempt = uuid.get(..8).unwrap_or(uuid);
+        self.file(".", &format!(".img.{attempt}"))
+    }
+
+    /// The image while it is removed.
+    pub(crate) fn trash(&self) -> PathBuf {
+        self.file(".", ".trash")
+    }
+
+    /// Keeps other calls away from this volume, in whatever process, until dropped.
+    pub(crate) fn lock(&self) -> Result<Lock> {
+        Ok(Lock::acquire(&self.file(".", ".lock"), PATIENCE)?)
+    }
+}
