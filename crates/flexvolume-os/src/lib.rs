@@ -1,6 +1,7 @@
 //! This machine, for storage programs.
 
 pub mod atomic;
+pub mod beneath;
 pub mod block;
 mod capture;
 pub mod command;
@@ -15,6 +16,7 @@ pub mod mount;
 pub mod mountinfo;
 pub mod namespace;
 pub mod runner;
+pub mod signals;
 mod start_failure;
 pub mod tools;
 

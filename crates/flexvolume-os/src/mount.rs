@@ -201,6 +201,24 @@ impl Mounter for SystemMounter {
     }
 }
 
+/// Binds `source`, file or directory, with everything that is mounted below it, at `target`, which must be of the same
+/// kind. For views of the whole file system in a namespace of our own; volumes are bound by [`Mounter::bind`].
+///
+/// # Errors
+/// [`MountError`]; nothing is mounted then.
+pub fn bind_tree(source: &Path, target: &Path) -> Result<(), MountError> {
+    rustix::mount::mount_bind_recursive(source, target).map_err(failed("bind the tree at", target))
+}
+
+/// Keeps the mount at `target` out of every [`bind_tree`] of a tree that it stands in.
+///
+/// # Errors
+/// [`MountError`].
+pub fn make_unbindable(target: &Path) -> Result<(), MountError> {
+    rustix::mount::mount_change(target, MountPropagationFlags::UNBINDABLE)
+        .map_err(failed("make unbindable the mount at", target))
+}
+
 /// Where mounts and unmounts travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Propagation {

@@ -45,6 +45,15 @@ pub fn enter_user_namespace() -> io::Result<()> {
     mount::change_propagation(Propagation::Private)
 }
 
+/// Makes `directory` the root of what this process sees, and its working directory.
+///
+/// # Errors
+/// The system's error.
+pub fn change_root(directory: &std::path::Path) -> io::Result<()> {
+    rustix::process::chroot(directory)?;
+    rustix::process::chdir("/").map_err(io::Error::from)
+}
+
 fn enter_mounts(propagation: Propagation) -> io::Result<()> {
     single_thread()?;
     kernel::unshare(UnshareFlags::NEWNS)?;

@@ -1,20 +1,24 @@
 //! The only file that starts programs.
 #![expect(clippy::disallowed_methods, reason = "this is the one file that starts programs")]
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, getpgrp, kill_process, pidfd_open};
+use rustix::termios::tcgetpgrp;
 use thiserror::Error;
 
 use crate::capture::{self, Pipe};
 use crate::command::{Command, Streams};
 use crate::kernel;
+use crate::signals::Signals;
 use crate::start_failure;
 
 /// Pauses before the program that is being written is tried again: a quarter of a second in all.
@@ -208,21 +212,72 @@ fn prepare<'a>(program: &Path, arguments: impl IntoIterator<Item = &'a OsStr>) -
     prepared
 }
 
-/// Runs a program on our own standard streams, in our process group, and waits for it: the one run without a deadline,
-/// because a person sits in front of it.
-///
-/// # Errors
-/// [`StartError`] if it could not be started.
-pub fn run_attached(program: &Path, arguments: &[&OsStr]) -> Result<ExitStatus, StartError> {
-    close_inherited_descriptors();
-    prepare(program, arguments.iter().copied()).status().map_err(|error| start_error(program, &error))
+/// A program that a person sits in front of: on our own standard streams, in our process group, without a deadline.
+#[derive(Debug, Clone)]
+pub struct Attached {
+    /// The program; a name without a slash is looked up in `PATH`.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Variables on top of the inherited environment.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
-/// Becomes the program: same process, same streams. Comes back only if that fails.
-#[must_use]
-pub fn replace_process(program: &Path, arguments: &[&OsStr]) -> StartError {
-    close_inherited_descriptors();
-    start_error(program, &prepare(program, arguments.iter().copied()).exec())
+impl Attached {
+    /// Runs it and waits for it, through any signal: those that were caught are passed on to it, so that it ends first
+    /// and we can clean up behind it. SIGINT and SIGQUIT of a terminal reach it by themselves.
+    ///
+    /// # Errors
+    /// [`StartError`] if it could not be started.
+    pub fn run(&self, signals: &Signals) -> Result<Ended, StartError> {
+        let failed = |error: &io::Error| start_error(&self.program, error);
+        let mut child = spawn(&mut self.prepare()).map_err(|error| failed(&error))?;
+        let status = follow_attached(&mut child, signals).map_err(|error| failed(&error))?;
+        Ok(match (status.code(), status.signal()) {
+            (Some(code), _) => Ended::Exited(code),
+            (None, signal) => Ended::Signaled(signal.unwrap_or(0)),
+        })
+    }
+
+    /// Becomes the program: same process, same streams. Comes back only if that fails.
+    #[must_use]
+    pub fn replace_process(&self) -> StartError {
+        start_error(&self.program, &self.prepare().exec())
+    }
+
+    fn prepare(&self) -> std::process::Command {
+        close_inherited_descriptors();
+        let mut prepared = prepare(&self.program, self.arguments.iter().map(OsString::as_os_str));
+        prepared.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        prepared
+    }
+}
+
+fn follow_attached(child: &mut Child, signals: &Signals) -> io::Result<ExitStatus> {
+    /// A signal that comes between the question for it and the wait is seen this much later.
+    const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    let pid = Pid::from_child(child);
+    let handle = pidfd_open(pid, PidfdFlags::empty())?;
+    loop {
+        while let Some(signal) = signals.take_signal() {
+            let typed = matches!(signal, Signal::INT | Signal::QUIT) && in_terminal_foreground();
+            if !typed {
+                // It may have ended by itself this moment.
+                let _ = kill_process(pid, signal);
+            }
+        }
+        match poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&TICK)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return child.wait(),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Whether the terminal sends our whole process group what is typed: the program in it gets its own.
+fn in_terminal_foreground() -> bool {
+    let Ok(terminal) = std::fs::File::open("/dev/tty") else { return false };
+    tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp())
 }
 
 fn start_error(program: &Path, error: &io::Error) -> StartError {

@@ -334,8 +334,24 @@ fn programs_are_found_in_the_path() {
 fn attached_runs_give_their_status() {
     let scripts = Scripts::new();
     let script = scripts.file("script", "#!/bin/sh\nexit $1\n");
-    assert_eq!(run_attached(&script, &[OsStr::new("5")]).unwrap().code(), Some(5));
-    let error = run_attached(&scripts.path("none"), &[]).unwrap_err();
+    let attached = |program: &Path, argument: &str| Attached {
+        program: program.to_owned(),
+        arguments: vec![argument.into()],
+        environment: vec![("GIVEN".into(), "x".into())],
+    };
+    let signals = Signals::catch().unwrap();
+    assert_eq!(attached(&script, "5").run(&signals).unwrap(), Ended::Exited(5));
+    let shell = |text: &str| Attached {
+        program: "sh".into(),
+        arguments: vec!["-c".into(), text.into()],
+        environment: vec![("GIVEN".into(), "x".into())],
+    };
+    assert_eq!(shell("test \"$GIVEN\" = x").run(&signals).unwrap(), Ended::Exited(0));
+    assert_eq!(shell("kill -9 $$").run(&signals).unwrap(), Ended::Signaled(9));
+    // A signal for us is passed on, and does not end us.
+    let passed = shell("trap 'exit 7' TERM; kill -TERM $PPID; while :; do sleep 0.05; done");
+    assert_eq!(passed.run(&signals).unwrap(), Ended::Exited(7));
+    let error = attached(&scripts.path("none"), "").run(&signals).unwrap_err();
     assert_eq!(error.reason, StartFailure::Missing);
 }
 
