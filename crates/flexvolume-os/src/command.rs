@@ -133,6 +133,14 @@ impl Command {
         self.arguments.iter().map(|argument| argument.text.as_os_str())
     }
 
+    /// The arguments as they may be shown: secret ones as `<redacted>`.
+    pub fn shown_arguments(&self) -> impl Iterator<Item = &OsStr> {
+        self.arguments.iter().map(|argument| match argument.secret {
+            Visibility::Shown => argument.text.as_os_str(),
+            Visibility::Redacted => OsStr::new("<redacted>"),
+        })
+    }
+
     /// The deadline.
     #[must_use]
     pub fn deadline(&self) -> Duration {
@@ -156,5 +164,33 @@ impl fmt::Display for Command {
 impl fmt::Debug for Command {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command() -> Command {
+        Command::new("/bin/driver", Duration::from_secs(1))
+            .argument("mount")
+            .argument("a b\n")
+            .secret_argument("hunter2")
+            .variable("TOKEN", "hunter2")
+    }
+
+    #[test]
+    fn what_is_shown_has_no_secret() {
+        let shown = r#"/bin/driver "mount" "a b\n" <redacted>"#;
+        assert_eq!(command().to_string(), shown);
+        assert_eq!(format!("{:?}", command()), shown);
+        assert_eq!(format!("{:#?}", command()), shown);
+        assert_eq!(command().shown_arguments().collect::<Vec<_>>(), ["mount", "a b\n", "<redacted>"]);
+    }
+
+    #[test]
+    fn the_runner_sees_everything() {
+        assert_eq!(command().raw_arguments().collect::<Vec<_>>(), ["mount", "a b\n", "hunter2"]);
+        assert_eq!(command().environment, [("TOKEN".into(), "hunter2".into())]);
     }
 }

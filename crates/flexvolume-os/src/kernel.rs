@@ -1,12 +1,15 @@
 //! The system calls that no crate offers safely.
 #![allow(unsafe_code, reason = "the one file that may: every block says why it is sound")]
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd as _, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::io::FdFlags;
+use linux_raw_sys::loop_device::{self, loop_config, loop_info64};
+use rustix::io::{Errno, FdFlags};
+use rustix::ioctl;
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
@@ -54,4 +57,65 @@ pub(crate) fn catch_signal(number: Signal) -> io::Result<()> {
 pub(crate) fn take_caught(number: Signal) -> bool {
     let bit = 1u64.wrapping_shl(number.as_raw().cast_unsigned());
     CAUGHT.fetch_and(!bit, Ordering::Relaxed) & bit != 0
+}
+
+/// `LOOP_CTL_GET_FREE` on `/dev/loop-control`: the number of a loop device that is free now.
+pub(crate) fn loop_get_free(control: &File) -> io::Result<u32> {
+    // SAFETY: the operation takes no argument; see `GetFree`.
+    let number = unsafe { ioctl::ioctl(control, GetFree) }?;
+    u32::try_from(number).map_err(|_| Errno::RANGE.into())
+}
+
+/// `LOOP_CONFIGURE` (Linux 5.8): backing file, flags and limits in one step.
+pub(crate) fn loop_configure(device: &File, config: loop_config) -> io::Result<()> {
+    // SAFETY: LOOP_CONFIGURE reads a `struct loop_config`, which linux-raw-sys takes from the kernel's own headers.
+    let call = unsafe { ioctl::Setter::<{ loop_device::LOOP_CONFIGURE }, loop_config>::new(config) };
+    // SAFETY: as above; a device that is no loop device answers ENOTTY.
+    unsafe { ioctl::ioctl(device, call) }.map_err(io::Error::from)
+}
+
+/// `LOOP_GET_STATUS64`: what is attached; ENXIO when nothing is.
+pub(crate) fn loop_status(device: &File) -> io::Result<loop_info64> {
+    // SAFETY: LOOP_GET_STATUS64 fills a whole `struct loop_info64` when it succeeds, and only then is it read.
+    let call = unsafe { ioctl::Getter::<{ loop_device::LOOP_GET_STATUS64 }, loop_info64>::new() };
+    // SAFETY: as above.
+    unsafe { ioctl::ioctl(device, call) }.map_err(io::Error::from)
+}
+
+/// `LOOP_CLR_FD`: detach.
+pub(crate) fn loop_detach(device: &File) -> io::Result<()> {
+    // SAFETY: the operation takes no argument and touches no memory of ours.
+    unsafe { ioctl::ioctl(device, ioctl::NoArg::<{ loop_device::LOOP_CLR_FD }>::new()) }
+        .map_err(io::Error::from)
+}
+
+/// `LOOP_SET_CAPACITY`: read the size of the backing file again.
+pub(crate) fn loop_set_capacity(device: &File) -> io::Result<()> {
+    // SAFETY: the operation takes no argument and touches no memory of ours.
+    unsafe { ioctl::ioctl(device, ioctl::NoArg::<{ loop_device::LOOP_SET_CAPACITY }>::new()) }
+        .map_err(io::Error::from)
+}
+
+/// The one operation that answers by its return value.
+struct GetFree;
+
+// SAFETY: LOOP_CTL_GET_FREE takes no argument, writes no memory, and returns the number.
+unsafe impl ioctl::Ioctl for GetFree {
+    type Output = ioctl::IoctlOutput;
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> ioctl::Opcode {
+        loop_device::LOOP_CTL_GET_FREE
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        std::ptr::null_mut()
+    }
+
+    unsafe fn output_from_ptr(
+        output: ioctl::IoctlOutput,
+        _: *mut c_void,
+    ) -> rustix::io::Result<Self::Output> {
+        Ok(output)
+    }
 }
