@@ -169,6 +169,14 @@ impl Options {
         self.get(key).map(|value| Bytes::parse_size(value).map_err(wrong)).transpose()
     }
 
+    /// The size of a volume, which must be there; read by [`Bytes::parse_size`].
+    ///
+    /// # Errors
+    /// [`OptionsError::Missing`], [`OptionsError::Size`].
+    pub fn require_size(&self, key: &str) -> Result<Bytes, OptionsError> {
+        self.size(key)?.ok_or_else(|| OptionsError::Missing { key: key.to_owned() })
+    }
+
     /// A key of the volume's Secret that must be there. Only `mount` ever gets secrets.
     ///
     /// # Errors
