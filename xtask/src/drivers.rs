@@ -66,14 +66,19 @@ fn put(program: &Program, out: &Path) -> Result<()> {
 
 /// Builds every driver: the binaries of `flexvolume-drivers`, and the SDK's example `memory`.
 pub(crate) fn build_drivers(metadata: &Metadata, profile: Profile) -> Result<Vec<Program>> {
-    let binaries = metadata.targets("flexvolume-drivers", "bin").into_iter();
-    let binaries = binaries.map(|name| ("flexvolume-drivers", "--bin", name));
-    let examples = metadata.targets("flexvolume", "example").into_iter().filter(|name| *name == "memory");
-    let examples = examples.map(|name| ("flexvolume", "--example", name));
-    binaries
-        .chain(examples)
-        .map(|(package, kind, name)| build_static(metadata, profile, package, (kind, name)))
-        .collect()
+    let mut names = metadata.targets("flexvolume-drivers", "bin");
+    names.extend(metadata.targets("flexvolume", "example").into_iter().filter(|name| *name == EXAMPLE));
+    names.into_iter().map(|name| build_driver(metadata, profile, name)).collect()
+}
+
+/// The SDK's example, which is a whole driver.
+const EXAMPLE: &str = "memory";
+
+/// Builds one driver.
+pub(crate) fn build_driver(metadata: &Metadata, profile: Profile, name: &str) -> Result<Program> {
+    let (package, kind) =
+        if name == EXAMPLE { ("flexvolume", "--example") } else { ("flexvolume-drivers", "--bin") };
+    build_static(metadata, profile, package, (kind, name))
 }
 
 /// Builds one target as a static program. The flag goes to that target alone, so its dependencies are shared with the

@@ -6,6 +6,8 @@
     reason = "a tool for people at a terminal, which runs cargo and the built programs"
 )]
 
+mod bench;
+mod demo;
 mod drivers;
 mod forward;
 mod process;
@@ -27,6 +29,10 @@ enum Command {
     Tidy,
     /// Build the drivers as small static programs.
     Drivers(drivers::Arguments),
+    /// The main job, step by step: a pod with volumes, mounted and used and gone
+    Demo(demo::Arguments),
+    /// Speed, size and memory, each with its goal
+    Bench(bench::Arguments),
     /// Real drivers' replies against both readers: `corpus verify [DIR]`.
     Corpus(forward::Arguments),
     /// Kubernetes' own transcripts against our host: `oracle run|verify|record`.
@@ -38,6 +44,8 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Tidy => tidy::run(),
         Command::Drivers(arguments) => drivers::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Corpus(arguments) => forward::run("corpus", &arguments),
         Command::Oracle(arguments) => forward::run("oracle", &arguments),
     };

@@ -11,6 +11,8 @@ use super::source::SourceFile;
 /// Something that only some files may do.
 struct Boundary {
     rule: &'static str,
+    /// The folder where the rule holds.
+    folder: &'static str,
     /// Does this path (`std::fs::read`) do it?
     does: fn(&str) -> bool,
     /// The files or folders that may.
@@ -26,9 +28,10 @@ enum Tests {
     Included,
 }
 
-const BOUNDARIES: [Boundary; 4] = [
+const BOUNDARIES: [Boundary; 5] = [
     Boundary {
         rule: "spawn",
+        folder: "",
         does: spawns,
         // The last one is the measurement of what a bare spawn costs.
         allowed: &[
@@ -41,6 +44,7 @@ const BOUNDARIES: [Boundary; 4] = [
     },
     Boundary {
         rule: "mount",
+        folder: "",
         does: mounts,
         // The SDK's front page is a whole driver that stands on the SDK alone.
         allowed: &["crates/flexvolume-os/src/mount.rs", "crates/flexvolume/examples/memory.rs"],
@@ -49,13 +53,23 @@ const BOUNDARIES: [Boundary; 4] = [
     },
     Boundary {
         rule: "unsafe",
+        folder: "",
         does: |path| path == "unsafe" || path == "unsafe_code",
         allowed: &["crates/flexvolume-os/src/kernel.rs"],
         tests: Tests::Included,
         text: "only flexvolume-os/src/kernel.rs may be unsafe: find a safe crate, or add a checked wrapper there",
     },
     Boundary {
+        rule: "contract-io",
+        folder: "crates/flexvolume/src",
+        does: touches_the_machine,
+        allowed: &["crates/flexvolume/src/run.rs"],
+        tests: Tests::Exempt,
+        text: "the contract does no input or output outside run.rs: take what is needed as an argument",
+    },
+    Boundary {
         rule: "remove-recursively",
+        folder: "",
         does: |path| path.ends_with("remove_dir_all"),
         allowed: &[],
         tests: Tests::Exempt,
@@ -66,7 +80,7 @@ const BOUNDARIES: [Boundary; 4] = [
 /// Checks what one file does.
 pub(super) fn check(source: &SourceFile) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for boundary in BOUNDARIES.iter().filter(|boundary| !is_allowed(boundary, &source.path)) {
+    for boundary in BOUNDARIES.iter().filter(|boundary| holds_in(boundary, &source.path)) {
         for (path, line) in &source.paths {
             let exempt = boundary.tests == Tests::Exempt && source.is_test(*line);
             if (boundary.does)(path) && !exempt {
@@ -79,20 +93,28 @@ pub(super) fn check(source: &SourceFile) -> Vec<Finding> {
     findings
 }
 
-fn is_allowed(boundary: &Boundary, file: &Path) -> bool {
-    boundary.allowed.iter().any(|allowed| file.starts_with(allowed))
+fn holds_in(boundary: &Boundary, file: &Path) -> bool {
+    file.starts_with(boundary.folder) && !boundary.allowed.iter().any(|allowed| file.starts_with(allowed))
 }
 
 fn spawns(path: &str) -> bool {
-    ["std::process::Command", "std::process::*", "std::os::unix::process", "rustix::runtime", "libc"]
-        .iter()
-        .any(|start| path.starts_with(start))
+    let unix = path.strip_prefix("std::os::unix::process::").unwrap_or_default();
+    unix.starts_with(['C', '*'])
+        || ["std::process::Command", "std::process::*", "rustix::runtime", "libc"]
+            .iter()
+            .any(|start| path.starts_with(start))
 }
 
 fn mounts(path: &str) -> bool {
     let Some(name) = path.strip_prefix("rustix::mount::") else { return false };
     // Types such as `MountFlags` do nothing by themselves.
     name.starts_with(|first: char| first.is_lowercase() || first == '*')
+}
+
+fn touches_the_machine(path: &str) -> bool {
+    let touches =
+        ["std::fs", "std::net", "std::env", "std::process", "std::thread", "std::io::std", "rustix::"];
+    touches.iter().any(|start| path.starts_with(start)) && path != "std::process::ExitCode"
 }
 
 /// Lints that are lifted without a word on why.
@@ -144,6 +166,7 @@ mod tests {
         }
         assert_eq!(rules(HOST, "use flexvolume_os::command::Command; fn f() { Command::new(a); }"), []);
         assert_eq!(rules(HOST, "use std::process::ExitCode;"), []);
+        assert_eq!(rules(HOST, "use std::os::unix::process::ExitStatusExt;"), []);
         assert_eq!(rules("crates/flexvolume-os/src/runner.rs", "use std::process::Command;"), []);
         assert_eq!(rules("crates/flexvolume-host/tests/a.rs", "use std::process::Command;"), []);
         assert_eq!(rules(HOST, "#[cfg(test)]\nmod tests {\n use std::process::Command;\n}"), []);
@@ -166,6 +189,15 @@ mod tests {
         assert_eq!(rules(HOST, "#![allow(unsafe_code, reason = \"x\")]"), [("unsafe", 1)]);
         assert_eq!(rules("crates/flexvolume-os/src/kernel.rs", "fn f() { unsafe { g() } }"), []);
         assert_eq!(rules(HOST, "/// unsafe\nfn f() { \"unsafe\"; }"), []);
+    }
+
+    #[test]
+    fn the_contract_does_no_input_or_output() {
+        let contract = "crates/flexvolume/src/options.rs";
+        assert_eq!(rules(contract, "use std::{fmt, fs};\nfn f() {}"), [("contract-io", 1)]);
+        assert_eq!(rules(contract, "\nfn f() { std::io::stdout(); }"), [("contract-io", 2)]);
+        assert_eq!(rules("crates/flexvolume/src/run.rs", "use std::fs;"), []);
+        assert_eq!(rules(HOST, "use std::fs;"), []);
     }
 
     #[test]

@@ -123,7 +123,10 @@ impl Items {
             here.to_string()
         };
         self.imports.push((full.clone(), line(here.span())));
-        self.aliases.insert(local, full);
+        // `as _` brings in no name.
+        if local != "_" {
+            self.aliases.insert(local, full);
+        }
     }
 }
 
@@ -211,6 +214,12 @@ mod tests {
         for path in ["std::process::Command::new", "std::fs::read", "std::fs::File::open"] {
             assert!(paths.contains(&path), "{path} in {paths:?}");
         }
+    }
+
+    #[test]
+    fn an_import_without_a_name_names_nothing_else() {
+        let file = parse("use std::fmt::Write as _;\nfn f() { let _ = 1; }");
+        assert!(file.paths.iter().filter(|(path, _)| path == "std::fmt::Write").all(|(_, line)| *line == 1));
     }
 
     #[test]

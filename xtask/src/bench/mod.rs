@@ -1,0 +1,141 @@
+//! `bench`: figures with goals. Times are ratios to a baseline measured in the same run, so that they mean the same on
+//! every machine.
+
+mod cli;
+mod driver;
+mod figure;
+mod host;
+mod programs;
+mod timing;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::process;
+use crate::workspace::Metadata;
+use figure::{Figure, Outcome};
+use programs::Programs;
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// How the figures are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+    /// Only figures whose name starts so, such as `driver.`
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    only: String,
+    /// Name the figures and their goals, and measure nothing
+    #[arg(long)]
+    list: bool,
+    /// Measure with the programs in this folder, in the namespaces that this process is already in
+    #[arg(long, hide = true)]
+    inside: Option<PathBuf>,
+}
+
+/// How figures are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A table for people.
+    Text,
+    /// One JSON object a line: `name`, `value`, `unit`, `goal`, `holds`, and `skipped` with the reason where nothing could be measured.
+    Json,
+}
+
+/// Figures that are measured together.
+struct Group {
+    figures: &'static [Figure],
+    /// Measures and hands over each outcome as soon as it is known.
+    measure: fn(&Programs, &mut dyn FnMut(Outcome)) -> Result<()>,
+}
+
+const GROUPS: [&Group; 6] =
+    [&driver::SIZES, &driver::LOOP, &driver::LOOP_EPHEMERAL, &host::CALL, &host::VOLUMES, &cli::GROUP];
+
+/// Measures, prints, and fails if a goal does not hold.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let groups: Vec<&Group> = GROUPS
+        .into_iter()
+        .filter(|group| group.figures.iter().any(|figure| figure.name.starts_with(&arguments.only)))
+        .collect();
+    if groups.is_empty() {
+        bail!("no figure's name starts with {:?}: see --list", arguments.only);
+    }
+    if arguments.list {
+        groups.iter().flat_map(|group| group.figures).for_each(|figure| println!("{figure}"));
+        return Ok(());
+    }
+    match &arguments.inside {
+        Some(folder) => measure(arguments, &groups, &Programs::load(folder)?),
+        None => measure_apart(arguments),
+    }
+}
+
+/// Builds, then measures in another process: pinned to one CPU, in a mount namespace of its own, so that no mount can be
+/// left behind.
+fn measure_apart(arguments: &Arguments) -> Result<()> {
+    let folder =
+        tempfile::Builder::new().prefix("flexvol-bench-").tempdir().context("cannot make a folder")?;
+    Programs::build(&Metadata::load()?, folder.path())?;
+    let mut words = privately();
+    words.extend(pinned());
+    let me = std::env::current_exe().context("cannot find this program")?;
+    let mut command = match words.split_first() {
+        Some((program, rest)) => {
+            let mut command = Command::new(program);
+            command.args(rest).arg(me);
+            command
+        }
+        None => Command::new(me),
+    };
+    let format = if arguments.output == Format::Json { "json" } else { "text" };
+    command.args(["bench", "--output", format, "--only", &arguments.only, "--inside"]).arg(folder.path());
+    let status = command.status().with_context(|| format!("cannot start {}", process::render(&command)))?;
+    if !status.success() {
+        bail!("a goal does not hold, or a measurement failed");
+    }
+    Ok(())
+}
+
+/// What gives a process mounts of its own here, if anything does.
+fn privately() -> Vec<&'static str> {
+    let root = ["unshare", "--mount", "--propagation", "private"];
+    let user = ["unshare", "--user", "--map-root-user", "--mount", "--propagation", "private"];
+    let works = |words: &[&str]| process::output(Command::new(words[0]).args(&words[1..]).arg("true"));
+    let works = |words: &[&str]| works(words).is_ok_and(|output| output.status.success());
+    if works(&root) {
+        root.to_vec()
+    } else if works(&user) {
+        user.to_vec()
+    } else {
+        Vec::new()
+    }
+}
+
+fn pinned() -> Vec<&'static str> {
+    let works = process::output(Command::new("taskset").args(["--cpu-list", "0", "true"]));
+    if works.is_ok_and(|output| output.status.success()) {
+        vec!["taskset", "--cpu-list", "0"]
+    } else {
+        Vec::new()
+    }
+}
+
+fn measure(arguments: &Arguments, groups: &[&Group], programs: &Programs) -> Result<()> {
+    let mut missed = 0;
+    for group in groups {
+        (group.measure)(programs, &mut |outcome| {
+            if outcome.figure.name.starts_with(&arguments.only) {
+                outcome.print(arguments.output);
+                missed += usize::from(outcome.holds() == Some(false));
+            }
+        })?;
+    }
+    if missed > 0 {
+        bail!("{missed} goals do not hold");
+    }
+    Ok(())
+}
