@@ -16,7 +16,8 @@ fn options(what: &str) -> String {
 }
 
 fn mount(dir: &tempfile::TempDir, what: &str) -> String {
-    let reply = call("unruly", &["mount", dir.path().to_str().unwrap(), &options(what)]);
+    let options = options(what);
+    let reply = call("unruly", &["mount".as_ref(), dir.path().as_os_str(), options.as_ref()]);
     assert!(!reply.contains(PASSWORD) && !reply.contains("Y29ycmVjdC1ob3JzZQ"), "{reply}");
     reply
 }

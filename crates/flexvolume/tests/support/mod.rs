@@ -1,6 +1,7 @@
 //! Drivers as processes, and a mount namespace to try them in.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "only tests include this file")]
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
