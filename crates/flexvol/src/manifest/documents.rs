@@ -84,7 +84,8 @@ fn list_item<'a>(item: At<'a>, item_kind: &str) -> Result<Object<'a>, ManifestEr
 }
 
 fn object<'a>(at: At<'a>, kind: &str) -> Result<Object<'a>, ManifestError> {
-    let core = at.get("apiVersion")?.map(|version| version.text()).transpose()?.is_none_or(|text| text == "v1");
+    let core =
+        at.get("apiVersion")?.map(|version| version.text()).transpose()?.is_none_or(|text| text == "v1");
     Ok(match kind {
         "Pod" if core => Object::Pod(at),
         "PersistentVolume" if core => Object::PersistentVolume(at),

@@ -60,15 +60,15 @@ pub enum Problem {
     Syntax(String),
     #[error("must be {expected}, but is {found}")]
     Type { expected: &'static str, found: &'static str },
-    #[error(
-        "must be text, but is {found}: Kubernetes takes only text here, so put the value in quotes"
-    )]
+    #[error("must be text, but is {found}: Kubernetes takes only text here, so put the value in quotes")]
     NotQuoted { found: &'static str },
     #[error("is required")]
     Missing,
     #[error(transparent)]
     Name(#[from] NameError),
-    #[error("is a reserved option key: the namespaces kubernetes.io and k8s.io belong to the host; rename the option")]
+    #[error(
+        "is a reserved option key: the namespaces kubernetes.io and k8s.io belong to the host; rename the option"
+    )]
     ReservedKey,
     #[error("has {} volume sources ({}); a volume has exactly one", .0.len(), .0.join(", "))]
     SeveralSources(Vec<String>),

@@ -174,7 +174,9 @@ impl<'a> At<'a> {
             other => return Err(self.type_error("a map", other)),
         };
         let present = map.iter().filter(|(_, node)| node.value != Value::Null);
-        Ok(present.map(|(key, node)| (key.as_str(), self.step(&key_step(&self.place.field, key), node))).collect())
+        Ok(present
+            .map(|(key, node)| (key.as_str(), self.step(&key_step(&self.place.field, key), node)))
+            .collect())
     }
 
     /// The items of the list under a key; none when absent.

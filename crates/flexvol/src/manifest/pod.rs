@@ -42,7 +42,11 @@ pub(super) struct VolumeDocument<'a> {
 
 pub(super) enum VolumeSource<'a> {
     Flex(FlexDocument<'a>),
-    Claim { at: At<'a>, name: &'a str, read_only: bool },
+    Claim {
+        at: At<'a>,
+        name: &'a str,
+        read_only: bool,
+    },
     /// A kind that flexvol leaves alone, such as `emptyDir`.
     Other(String),
 }
@@ -85,7 +89,9 @@ impl<'a> PodDocument<'a> {
 }
 
 fn security_context(spec: &At<'_>) -> Result<(Option<i64>, FsGroupChangePolicy), ManifestError> {
-    let Some(context) = spec.get("securityContext")? else { return Ok((None, FsGroupChangePolicy::default())) };
+    let Some(context) = spec.get("securityContext")? else {
+        return Ok((None, FsGroupChangePolicy::default()));
+    };
     let fs_group = context.get("fsGroup")?.map(|group| group.integer()).transpose()?;
     let policy = match context.get("fsGroupChangePolicy")? {
         None => FsGroupChangePolicy::default(),

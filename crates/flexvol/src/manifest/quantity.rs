@@ -41,8 +41,18 @@ fn mantissa(number: &str) -> Result<(u128, i32), &'static str> {
 /// The suffix as a factor and a power of ten.
 fn scale(suffix: &str) -> Result<(u128, i32), &'static str> {
     const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    const DECIMAL: [(&str, i32); 10] =
-        [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
+    const DECIMAL: [(&str, i32); 10] = [
+        ("n", -9),
+        ("u", -6),
+        ("m", -3),
+        ("", 0),
+        ("k", 3),
+        ("M", 6),
+        ("G", 9),
+        ("T", 12),
+        ("P", 15),
+        ("E", 18),
+    ];
     if let Some(power) = (1u32..).zip(BINARY).find(|(_, known)| *known == suffix).map(|(power, _)| power) {
         return Ok((1024u128.pow(power), 0));
     }
@@ -50,7 +60,9 @@ fn scale(suffix: &str) -> Result<(u128, i32), &'static str> {
         return Ok((1, *exponent));
     }
     let exponent = suffix.strip_prefix(['e', 'E']).and_then(|digits| digits.parse::<i16>().ok());
-    exponent.map(|exponent| (1, i32::from(exponent))).ok_or("its suffix is not one of Ki Mi Gi Ti Pi Ei k M G T P E")
+    exponent
+        .map(|exponent| (1, i32::from(exponent)))
+        .ok_or("its suffix is not one of Ki Mi Gi Ti Pi Ei k M G T P E")
 }
 
 #[cfg(test)]

@@ -1,24 +1,51 @@
 //! A pod's volumes from nothing to mounted and back: the order of calls, records, locks, undo.
 
+mod device;
+mod failure;
+mod file_name;
+mod locks;
+mod look;
+mod plan;
+mod publish;
+mod reconstruct;
+mod record;
+mod shelf;
+mod status;
 mod users;
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use flexvolume::{DriverName, PodUid, VolumeName};
+use flexvolume_os::lock::{Lock, LockError};
+use flexvolume_os::mount::MountError;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::VolumeHost;
 use crate::plugin::Effect;
 use crate::registry::Registry;
 use crate::spec::{MounterArguments, Pod, VolumeSpec};
+use crate::{VolumeHost, paths};
+use failure::Failure;
+use publish::{SetUp, Wanted};
+use record::Publish;
+use shelf::Kept;
 
+pub use shelf::RecordError;
 pub use users::{LastUse, Leaving, PodUse};
 
 /// Mounts and unmounts the volumes of pods on this node.
+///
+/// It keeps nothing in memory: records, directories and the mount table are read at each call, so that several
+/// processes can work side by side, and the next call goes on where a killed one has stopped.
 #[derive(Debug)]
-pub struct VolumeManager {}
+pub struct VolumeManager {
+    host: Arc<VolumeHost>,
+    registry: Arc<Registry>,
+    boot: String,
+}
 
 /// A volume that is mounted for a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -115,7 +142,7 @@ pub struct UnreadableRecord {
 #[non_exhaustive]
 pub enum LifecycleError {
     /// A step of one volume failed.
-    #[error("volume {volume}: {step}: {cause}")]
+    #[error("volume {volume}: {step}: {cause}{}", and_cleanup(.cleanup))]
     Step {
         /// The volume.
         volume: String,
@@ -126,13 +153,48 @@ pub enum LifecycleError {
         /// What went wrong while undoing.
         cleanup: Vec<String>,
     },
+    /// Two volumes of the pod would have one mount dir.
+    #[error(
+        "volumes {first} and {second} of the pod both mean volume {volume} of driver {driver}, but differ; name one of them differently"
+    )]
+    Collision {
+        /// The pod's name for one of them.
+        first: String,
+        /// The pod's name for the other.
+        second: String,
+        /// The volume's name.
+        volume: String,
+        /// The driver.
+        driver: String,
+    },
+    /// Another process works on the pod, or the lock cannot be used.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A record cannot be read or written.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The mount table cannot be read.
+    #[error(transparent)]
+    MountTable(#[from] MountError),
+}
+
+fn and_cleanup(cleanup: &[String]) -> String {
+    if cleanup.is_empty() {
+        String::new()
+    } else {
+        format!("; undoing it failed too: {}", cleanup.join("; "))
+    }
+}
+
+fn step_error(volume: &VolumeName, failure: Failure, cleanup: Vec<String>) -> LifecycleError {
+    LifecycleError::Step { volume: volume.to_string(), step: failure.step, cause: failure.cause, cleanup }
 }
 
 impl VolumeManager {
     /// A manager over the drivers of `registry`.
     #[must_use]
     pub fn new(host: Arc<VolumeHost>, registry: Arc<Registry>) -> Self {
-        todo!("{host:?} {registry:?}")
+        Self { host, registry, boot: look::boot_id() }
     }
 
     /// Mounts the volumes of a pod, all or none. Calling it again changes nothing.
@@ -146,7 +208,39 @@ impl VolumeManager {
         volumes: &[PodVolume],
         arguments: MounterArguments,
     ) -> Result<Vec<Mounted>, LifecycleError> {
-        todo!("{pod:?} {volumes:?} {arguments:?}")
+        refuse_collisions(volumes)?;
+        let lock = locks::pod(&self.host, &pod.uid)?;
+        let mut mounted = Vec::with_capacity(volumes.len());
+        let mut begun = Vec::new();
+        for (position, volume) in volumes.iter().enumerate() {
+            match self.set_up(&Wanted { pod, volume, position, arguments }) {
+                Ok(SetUp { mounted: done, kept }) => {
+                    if done.effect == Some(Effect::Changed) {
+                        begun.push(kept);
+                    }
+                    mounted.push(Mounted { pod_volume: volume.pod_volume.clone(), ..done });
+                }
+                Err(failed) => {
+                    begun.extend(failed.begun.map(|kept| *kept));
+                    let cleanup = self.undo(begun);
+                    self.tidy(&pod.uid, lock);
+                    return Err(step_error(&volume.spec.name, failed.failure, cleanup));
+                }
+            }
+        }
+        Ok(mounted)
+    }
+
+    /// Takes down what a failed call had begun, the last first.
+    fn undo(&self, begun: Vec<Kept<Publish>>) -> Vec<String> {
+        let mut cleanup = Vec::new();
+        for kept in begun.into_iter().rev() {
+            let volume = kept.record.volume.clone();
+            if let Err(failure) = self.release(kept) {
+                cleanup.push(format!("volume {volume}: {failure}"));
+            }
+        }
+        cleanup
     }
 
     /// Unmounts all volumes of a pod, from the records alone. Goes on after an error and reports all of them.
@@ -154,7 +248,61 @@ impl VolumeManager {
     /// # Errors
     /// The errors, one for each volume that is left.
     pub fn unmount(&self, pod: &PodUid) -> Result<Vec<Mounted>, Vec<LifecycleError>> {
-        todo!("{pod}")
+        let lock = locks::pod(&self.host, pod).map_err(|error| vec![error.into()])?;
+        users::forget_keep(&self.host, pod).map_err(|error| vec![error])?;
+        let (kept, mut errors) = self.on_record(pod).map_err(|error| vec![error])?;
+        let mut unmounted = Vec::with_capacity(kept.len());
+        for kept in kept {
+            let volume = kept.record.volume.clone();
+            match self.release(kept) {
+                Ok(done) => unmounted.push(done),
+                Err(failure) => errors.push(step_error(&volume, failure, Vec::new())),
+            }
+        }
+        self.tidy(pod, lock);
+        if errors.is_empty() { Ok(unmounted) } else { Err(errors) }
+    }
+
+    /// What there is of a pod, in the order in which it is taken down, and what cannot be.
+    fn on_record(&self, pod: &PodUid) -> Result<(Vec<Kept<Publish>>, Vec<LifecycleError>), LifecycleError> {
+        let shelf = shelf::publishes(&self.host.root, pod);
+        shelf.set_damaged_aside()?;
+        let shelf::Inventory { mut records, unreadable } = shelf.inventory()?;
+        records.sort_by_key(|kept| std::cmp::Reverse(kept.record.position));
+        let known: BTreeSet<_> =
+            records.iter().map(|kept| (kept.record.driver.clone(), kept.record.volume.clone())).collect();
+        let in_the_way = unreadable.into_iter().filter(UnreadableRecord::is_in_the_way);
+        let mut errors: Vec<_> = in_the_way
+            .map(|record| RecordError::Format { file: record.file, why: record.why }.into())
+            .collect();
+        // A record that must not be touched could be of any directory: none is taken down without its record then.
+        if errors.is_empty() {
+            let finds = self.rediscover(pod, &known);
+            records.extend(finds.volumes);
+            errors.extend(
+                finds.failures.into_iter().map(|(volume, failure)| step_error(&volume, failure, Vec::new())),
+            );
+        }
+        Ok((records, errors))
+    }
+
+    /// Removes what is empty when nothing of a pod is left, and gives up its lock.
+    fn tidy(&self, pod: &PodUid, lock: Lock) {
+        let shelf = shelf::publishes(&self.host.root, pod);
+        shelf.remove_directory_if_empty();
+        let pod_dir = paths::pod_dir(&self.host.root, pod);
+        let volumes = pod_dir.join("volumes");
+        for driver in fs::read_dir(&volumes).into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(driver.path());
+        }
+        let _ = fs::remove_dir(volumes);
+        let _ = fs::remove_dir(pod_dir);
+        if shelf.is_gone() {
+            users::discard(&self.host, pod);
+            if let Err(error) = lock.discard() {
+                tracing::debug!(%error, "a lock file was left");
+            }
+        }
     }
 
     /// What is mounted, by whom, and what is left to undo.
@@ -162,7 +310,7 @@ impl VolumeManager {
     /// # Errors
     /// [`LifecycleError`] when the records cannot be read.
     pub fn status(&self) -> Result<Overview, LifecycleError> {
-        todo!()
+        self.overview()
     }
 
     /// Begins to use a pod's volumes: call it before [`VolumeManager::mount`]. Waits while the last use before is
@@ -171,7 +319,7 @@ impl VolumeManager {
     /// # Errors
     /// [`LifecycleError`] when that takes too long.
     pub fn enter(&self, pod: &PodUid) -> Result<PodUse, LifecycleError> {
-        todo!("{pod}")
+        PodUse::begin(&self.host, pod)
     }
 
     /// Asks to keep the pod's volumes mounted when their last use ends: call it before [`VolumeManager::mount`].
@@ -180,6 +328,25 @@ impl VolumeManager {
     /// # Errors
     /// [`LifecycleError`].
     pub fn keep(&self, pod: &PodUid) -> Result<(), LifecycleError> {
-        todo!("{pod}")
+        users::keep(&self.host, pod)
     }
+}
+
+fn refuse_collisions(volumes: &[PodVolume]) -> Result<(), LifecycleError> {
+    for (position, second) in volumes.iter().enumerate() {
+        let same_dir = |first: &&PodVolume| {
+            (&first.spec.driver, &first.spec.name) == (&second.spec.driver, &second.spec.name)
+        };
+        if let Some(first) =
+            volumes[..position].iter().filter(same_dir).find(|first| first.spec != second.spec)
+        {
+            return Err(LifecycleError::Collision {
+                first: first.pod_volume.clone(),
+                second: second.pod_volume.clone(),
+                volume: second.spec.name.to_string(),
+                driver: second.spec.driver.clone(),
+            });
+        }
+    }
+    Ok(())
 }

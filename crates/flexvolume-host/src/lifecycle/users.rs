@@ -1,13 +1,21 @@
 //! Who uses a pod's volumes right now, so that the last one to leave can unmount them.
 
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use flexvolume::PodUid;
 use flexvolume_os::lock::{Alone, Lock};
 
-use super::LifecycleError;
+use super::shelf::{RecordError, make_directory};
+use super::{LifecycleError, file_name, locks};
+use crate::{VolumeHost, paths};
 
 /// One use of a pod's volumes. It ends with [`PodUse::leave`], or with the process in whatever way.
 #[derive(Debug)]
 pub struct PodUse {
-    pub(super) shared: Lock,
+    shared: Lock,
+    kept: PathBuf,
 }
 
 /// How a use ended.
@@ -25,19 +33,70 @@ pub enum Leaving {
 /// volumes that are being unmounted.
 #[derive(Debug)]
 pub struct LastUse {
-    _alone: Lock,
+    alone: Option<Lock>,
 }
 
 impl PodUse {
+    pub(super) fn begin(host: &VolumeHost, pod: &PodUid) -> Result<Self, LifecycleError> {
+        Ok(Self { shared: locks::users(host, pod)?, kept: mark(&host.root, pod) })
+    }
+
     /// Ends the use.
     ///
     /// # Errors
     /// [`LifecycleError`] when the lock file cannot be used; the use has ended all the same.
     pub fn leave(self) -> Result<Leaving, LifecycleError> {
-        match self.shared.into_alone() {
-            Ok(Alone::Yes(alone)) => Ok(Leaving::Last(LastUse { _alone: alone })),
-            Ok(Alone::No) => Ok(Leaving::OthersRemain),
-            Err(error) => todo!("{error}"),
+        match self.shared.into_alone()? {
+            Alone::No => Ok(Leaving::OthersRemain),
+            Alone::Yes(_) if self.kept.exists() => Ok(Leaving::Kept),
+            Alone::Yes(alone) => Ok(Leaving::Last(LastUse { alone: Some(alone) })),
         }
     }
+}
+
+impl Drop for LastUse {
+    fn drop(&mut self) {
+        if let Some(alone) = self.alone.take()
+            && let Err(error) = alone.discard()
+        {
+            tracing::debug!(%error, "a lock file was left");
+        }
+    }
+}
+
+/// Puts down that the pod's volumes stay when their last user leaves.
+pub(super) fn keep(host: &VolumeHost, pod: &PodUid) -> Result<(), LifecycleError> {
+    // A last user who is unmounting has this lock alone: the mark is made before the look at it, or after the unmount.
+    let _user = locks::users(host, pod)?;
+    let mark = mark(&host.root, pod);
+    let failed = |source| RecordError::File { step: "write mark", file: mark.clone(), source };
+    if let Some(directory) = mark.parent() {
+        make_directory(&host.root, directory).map_err(failed)?;
+    }
+    flexvolume_os::atomic::write(&mark, b"").map_err(failed)?;
+    Ok(())
+}
+
+/// Takes the wish back.
+pub(super) fn forget_keep(host: &VolumeHost, pod: &PodUid) -> Result<(), LifecycleError> {
+    let mark = mark(&host.root, pod);
+    match fs::remove_file(&mark) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(RecordError::File { step: "remove mark", file: mark, source }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes the lock file of a pod that nobody uses any more.
+pub(super) fn discard(host: &VolumeHost, pod: &PodUid) {
+    if let Some(alone) = locks::users_if_none(host, pod)
+        && let Err(error) = alone.discard()
+    {
+        tracing::debug!(%error, "a lock file was left");
+    }
+}
+
+fn mark(root: &Path, pod: &PodUid) -> PathBuf {
+    paths::state_dir(root).join("kept").join(file_name::of_pod(pod))
 }

@@ -1,0 +1,216 @@
+//! The device of an attachable volume: attach, waitforattach, mountdevice; and back.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use flexvolume::{DriverName, PodUid, VolumeName};
+use flexvolume_os::failpoint::hit;
+
+use super::failure::{Failure, at};
+use super::look::{self, Seen, look};
+use super::plan::{self, DevicePlan, DeviceStep, Leftover};
+use super::record::{Device, Found, Spec};
+use super::shelf::{self, Kept, Shelf};
+use super::{Phase, locks};
+use crate::plugin::AttachablePlugin;
+use crate::spec::VolumeSpec;
+use crate::{VolumeHost, paths};
+
+/// A device that is being worked on; its lock is held by the caller.
+pub(super) struct DeviceWork<'a> {
+    pub(super) host: &'a VolumeHost,
+    pub(super) boot: &'a str,
+    pub(super) plugin: AttachablePlugin,
+    pub(super) driver: DriverName,
+    pub(super) volume: VolumeName,
+}
+
+impl DeviceWork<'_> {
+    /// Makes the device ready for `pod` and puts the pod on its record. `spec` is named as the driver knows it.
+    pub(super) fn bring_up(&self, spec: &VolumeSpec, pod: &PodUid) -> Result<(), Failure> {
+        let shelf = self.shelf();
+        let stored = shelf.read(&self.driver, &self.volume).map_err(at("read the record"))?;
+        if let Some(kept) = &stored {
+            refuse_other_volume(&kept.record, spec, pod)?;
+        }
+        let path = self.path();
+        look::refuse_symlinked_parents(&self.host.root, &path)
+            .map_err(|why| Failure::new("mountdevice", why))?;
+        let seen = self.look()?;
+        let plan = plan::device(stored.as_ref().map(|kept| &kept.record), seen, self.boot);
+        let mut kept = stored.unwrap_or_else(|| shelf.new_record(self.unknown_device(Spec::from(spec))));
+        let newcomer = kept.record.pods.insert(pod.clone());
+        match plan {
+            DevicePlan::Ready if newcomer => kept.save().map_err(at("write the record")),
+            DevicePlan::Ready => Ok(()),
+            DevicePlan::From(step, leftover) => {
+                let brought = self.bring_up_from((step, leftover), &mut kept, spec);
+                kept.note(brought)
+            }
+        }
+    }
+
+    fn bring_up_from(
+        &self,
+        (step, leftover): (DeviceStep, Leftover),
+        kept: &mut Kept<Device>,
+        spec: &VolumeSpec,
+    ) -> Result<(), Failure> {
+        kept.record.boot = self.boot.to_owned();
+        kept.record.error = None;
+        if step == DeviceStep::Attach {
+            self.attach(kept, spec)?;
+        }
+        let device = self.plugin.wait_for_attach(spec, &kept.record.attached).map_err(at("waitforattach"))?;
+        hit("lifecycle.waitforattach.called");
+        kept.record.device = device;
+        kept.advance(Phase::MountingDevice)?;
+        hit("lifecycle.mountdevice.recorded");
+        let path = self.plugin.device_mount_path(spec).map_err(at("getvolumename"))?;
+        if leftover == Leftover::TakeDown
+            && look::refuse_references(&*self.host.system.mounter, &self.host.root, &path).is_ok()
+        {
+            self.plugin.unmount_device(&path).map_err(at("unmountdevice"))?;
+            hit("lifecycle.mountdevice.cleared");
+        }
+        self.plugin.mount_device(spec, &kept.record.device, &path).map_err(at("mountdevice"))?;
+        hit("lifecycle.mountdevice.called");
+        kept.record.found = self.expect_something()?.found();
+        kept.advance(Phase::DeviceMounted)?;
+        hit("lifecycle.mountdevice.done");
+        Ok(())
+    }
+
+    fn attach(&self, kept: &mut Kept<Device>, spec: &VolumeSpec) -> Result<(), Failure> {
+        kept.record.node.clone_from(&self.host.node);
+        kept.advance(Phase::Attaching)?;
+        hit("lifecycle.attach.recorded");
+        {
+            let _one_at_a_time = locks::driver(self.host, &self.driver).map_err(at("attach"))?;
+            kept.record.attached = self.plugin.attach(spec, &self.host.node).map_err(at("attach"))?;
+        }
+        hit("lifecycle.attach.called");
+        kept.advance(Phase::Attached)?;
+        hit("lifecycle.attach.done");
+        Ok(())
+    }
+
+    /// Takes `pod` off the device, and the device away if the pod was the last one.
+    pub(super) fn release(&self, pod: &PodUid) -> Result<(), Failure> {
+        let shelf = self.shelf();
+        let stored = shelf.read(&self.driver, &self.volume).map_err(at("read the record"))?;
+        let mut kept = match stored {
+            Some(kept) => kept,
+            // The record goes after everything else: without one and without a directory there is nothing to undo.
+            None if self.look()? == Seen::Absent => return Ok(()),
+            None => shelf.new_record(self.unknown_device(Spec::bare(&self.driver, &self.volume))),
+        };
+        let others = kept.record.pods.iter().any(|user| user != pod);
+        if others {
+            kept.record.pods.remove(pod);
+            kept.save().map_err(at("write the record"))?;
+            hit("lifecycle.unmountdevice.shared");
+            return Ok(());
+        }
+        let taken_away = self.take_away(&mut kept);
+        kept.note(taken_away)?;
+        kept.forget()?;
+        hit("lifecycle.detach.forgotten");
+        Ok(())
+    }
+
+    fn take_away(&self, kept: &mut Kept<Device>) -> Result<(), Failure> {
+        if kept.record.phase != Phase::Detaching {
+            self.unmount_device(kept)?;
+        }
+        kept.advance(Phase::Detaching)?;
+        hit("lifecycle.detach.recorded");
+        let _one_at_a_time = locks::driver(self.host, &self.driver).map_err(at("detach"))?;
+        self.plugin.detach(self.volume.as_str(), &kept.record.node).map_err(at("detach"))?;
+        hit("lifecycle.detach.called");
+        Ok(())
+    }
+
+    fn unmount_device(&self, kept: &mut Kept<Device>) -> Result<(), Failure> {
+        const STEP: &str = "unmountdevice";
+        kept.advance(Phase::UnmountingDevice)?;
+        hit("lifecycle.unmountdevice.recorded");
+        let path = self.path();
+        look::refuse_symlinked_parents(&self.host.root, &path).map_err(|why| Failure::new(STEP, why))?;
+        match self.look()? {
+            Seen::Mounted => look::refuse_references(&*self.host.system.mounter, &self.host.root, &path)?,
+            Seen::Symlink if !matches!(kept.record.found, Found::Symlink | Found::Unknown) => {
+                return Err(Failure::new(STEP, look::symlink_refusal(&path)));
+            }
+            _ => {}
+        }
+        self.plugin.unmount_device(&path).map_err(at(STEP))?;
+        hit("lifecycle.unmountdevice.called");
+        match self.look()? {
+            Seen::Mounted | Seen::Dead => Err(Failure::new(STEP, still_mounted(&path))),
+            _ => Ok(()),
+        }
+    }
+
+    fn look(&self) -> Result<Seen, Failure> {
+        look(&*self.host.system.mounter, &self.path()).map_err(at("look at the device mount path"))
+    }
+
+    fn expect_something(&self) -> Result<Seen, Failure> {
+        match self.look()? {
+            Seen::Absent => {
+                let path = self.path();
+                let cause =
+                    format!("the driver answered Success, but {} does not exist any more", path.display());
+                Err(Failure::new("mountdevice", cause))
+            }
+            seen => Ok(seen),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        paths::device_mount_path(&self.host.root, &self.driver, &self.volume)
+    }
+
+    fn shelf(&self) -> Shelf<Device> {
+        shelf::devices(&self.host.root)
+    }
+
+    fn unknown_device(&self, spec: Spec) -> Device {
+        Device {
+            driver: self.driver.clone(),
+            volume: self.volume.clone(),
+            spec,
+            phase: Phase::Attaching,
+            node: self.host.node.clone(),
+            attached: String::new(),
+            device: String::new(),
+            found: Found::Unknown,
+            pods: BTreeSet::new(),
+            boot: self.boot.to_owned(),
+            error: None,
+        }
+    }
+}
+
+/// Why a directory cannot be given up.
+pub(super) fn still_mounted(place: &std::path::Path) -> String {
+    format!(
+        "the driver answered Success, but {} is still mounted; find out who uses it (fuser -vm) and unmount again",
+        place.display()
+    )
+}
+
+/// Two pods' inline volumes of one name, or an inline volume and a persistent one, would be one device.
+fn refuse_other_volume(record: &Device, spec: &VolumeSpec, pod: &PodUid) -> Result<(), Failure> {
+    let wanted = Spec::from(spec);
+    let Some(other) = record.pods.iter().find(|user| *user != pod) else { return Ok(()) };
+    if wanted.is_persistent() && record.spec.is_persistent() {
+        return Ok(());
+    }
+    let cause = format!(
+        "pod {other} has an inline volume of this name and driver, which would be the same device; \
+         name the volume differently, or use a persistent volume to share it"
+    );
+    Err(Failure::new("attach", cause))
+}

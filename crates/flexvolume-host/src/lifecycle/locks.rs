@@ -1,0 +1,55 @@
+//! Who may change what: one process at a time for a pod, and for a device.
+//!
+//! Order: the pod first, then one device, then its driver. A process holds at most one of each, so none can wait in
+//! a circle.
+
+use std::path::{Path, PathBuf};
+
+use flexvolume::{DriverName, PodUid, VolumeName};
+use flexvolume_os::lock::{Lock, LockError};
+
+use super::file_name;
+use super::shelf::make_directory;
+use crate::{VolumeHost, paths};
+
+/// One process at a time mounts or unmounts for a pod.
+pub(super) fn pod(host: &VolumeHost, pod: &PodUid) -> Result<Lock, LockError> {
+    exclusive(host, "pods", &file_name::of_pod(pod))
+}
+
+/// One process at a time works on the device of an attachable volume.
+pub(super) fn device(host: &VolumeHost, driver: &DriverName, volume: &VolumeName) -> Result<Lock, LockError> {
+    exclusive(host, "volumes", &file_name::of_volume(driver, volume))
+}
+
+/// One `attach` or `detach` of a driver at a time: real drivers pick device letters without a lock of their own.
+pub(super) fn driver(host: &VolumeHost, driver: &DriverName) -> Result<Lock, LockError> {
+    exclusive(host, "drivers", &file_name::of_driver(driver))
+}
+
+/// The lock that every user of a pod shares.
+pub(super) fn users(host: &VolumeHost, pod: &PodUid) -> Result<Lock, LockError> {
+    let file = lock_file(host, "users", &file_name::of_pod(pod))?;
+    Lock::acquire_shared(&file, host.deadlines.lock)
+}
+
+/// The lock of a pod's users, if it has none.
+pub(super) fn users_if_none(host: &VolumeHost, pod: &PodUid) -> Option<Lock> {
+    let file = lock_file(host, "users", &file_name::of_pod(pod)).ok()?;
+    Lock::acquire(&file, std::time::Duration::ZERO).ok()
+}
+
+fn exclusive(host: &VolumeHost, kind: &str, name: &str) -> Result<Lock, LockError> {
+    Lock::acquire(&lock_file(host, kind, name)?, host.deadlines.lock)
+}
+
+fn lock_file(host: &VolumeHost, kind: &str, name: &str) -> Result<PathBuf, LockError> {
+    let directory = directory(&host.root).join(kind);
+    make_directory(&host.root, &directory)
+        .map_err(|source| LockError::File { path: directory.clone(), source })?;
+    Ok(directory.join(name))
+}
+
+fn directory(root: &Path) -> PathBuf {
+    paths::state_dir(root).join("locks")
+}

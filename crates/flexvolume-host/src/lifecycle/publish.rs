@@ -1,0 +1,322 @@
+//! A volume of one pod: `mount` on top of its device, if it has one; and back.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use flexvolume::VolumeName;
+use flexvolume_os::failpoint::hit;
+use flexvolume_os::lock::Lock;
+
+use super::device::{DeviceWork, still_mounted};
+use super::failure::{Failure, at};
+use super::look::{self, Seen, look};
+use super::plan::{self, Leftover, PublishPlan};
+use super::record::{Found, PodRecord, Publish, Spec};
+use super::shelf::{self, Kept};
+use super::{Mounted, Phase, PodVolume, VolumeManager, locks};
+use crate::paths;
+use crate::plugin::{Effect, PluginError, VolumePlugin};
+use crate::spec::{MounterArguments, Pod, VolumeSpec};
+
+/// More mounts than this are not taken off one directory.
+const MOST_STACKED: usize = 16;
+
+/// A volume that a pod shall have.
+pub(super) struct Wanted<'a> {
+    pub(super) pod: &'a Pod,
+    pub(super) volume: &'a PodVolume,
+    pub(super) position: usize,
+    pub(super) arguments: MounterArguments,
+}
+
+/// A set-up that failed.
+pub(super) struct SetUpFailure {
+    pub(super) failure: Failure,
+    /// What is on record of it and wants to be undone.
+    pub(super) begun: Option<Box<Kept<Publish>>>,
+}
+
+impl From<Failure> for SetUpFailure {
+    fn from(failure: Failure) -> Self {
+        Self { failure, begun: None }
+    }
+}
+
+/// A set-up that succeeded.
+pub(super) struct SetUp {
+    pub(super) mounted: Mounted,
+    pub(super) kept: Kept<Publish>,
+}
+
+impl VolumeManager {
+    /// Sets one volume up. The pod's lock is held.
+    pub(super) fn set_up(&self, wanted: &Wanted<'_>) -> Result<SetUp, SetUpFailure> {
+        let spec = &wanted.volume.spec;
+        let plugin = self.registry.find_by_spec(spec).map_err(at("find the driver"))?;
+        let shelf = shelf::publishes(&self.host.root, &wanted.pod.uid);
+        let stored = shelf.read(plugin.name(), &spec.name).map_err(at("read the record"))?;
+        let mount_dir = plugin.mounter(spec, wanted.pod).path().to_owned();
+        look::refuse_symlinked_parents(&self.host.root, &mount_dir)
+            .map_err(|why| Failure::new("mount", why))?;
+        let seen = self.look(&mount_dir)?;
+        if stored.is_none() && seen == Seen::Symlink {
+            return Err(Failure::new("mount", look::symlink_refusal(&mount_dir)).into());
+        }
+        let plan = plan::publish(stored.as_ref().map(|kept| &kept.record), seen, &self.boot);
+        let (leftover, mut kept) = match (plan, stored) {
+            (PublishPlan::Ready, Some(kept)) => return Ok(self.finished(kept, Effect::Unchanged)),
+            (PublishPlan::Mount(leftover), Some(kept)) => (leftover, kept),
+            (PublishPlan::Mount(leftover), None) => {
+                (leftover, shelf.new_record(self.new_record(&plugin, wanted)))
+            }
+            (PublishPlan::Ready, None) => {
+                (Leftover::None, shelf.new_record(self.new_record(&plugin, wanted)))
+            }
+        };
+        self.renew(&mut kept.record, &plugin, wanted)?;
+        let before = kept.generation();
+        match self.set_up_recorded(&plugin, wanted, (&mut kept, leftover)) {
+            Ok(effect) => Ok(self.finished(kept, effect)),
+            Err(failure) if kept.generation() == before => Err(failure.into()),
+            Err(failure) => Err(SetUpFailure { failure, begun: Some(Box::new(kept)) }),
+        }
+    }
+
+    fn set_up_recorded(
+        &self,
+        plugin: &Arc<VolumePlugin>,
+        wanted: &Wanted<'_>,
+        (kept, leftover): (&mut Kept<Publish>, Leftover),
+    ) -> Result<Effect, Failure> {
+        let device = kept.record.device.clone();
+        let _device_lock = device.as_ref().map(|device| self.lock_device(plugin, device)).transpose()?;
+        if leftover == Leftover::TakeDown {
+            self.take_down(plugin, kept)?;
+        }
+        if let Some(device) = &device {
+            kept.advance(Phase::Attaching)?;
+            hit("lifecycle.volume.recorded");
+            let spec = VolumeSpec { name: device.clone(), ..wanted.volume.spec.clone() };
+            self.device_work(plugin, device)?.bring_up(&spec, &wanted.pod.uid)?;
+        }
+        kept.advance(Phase::Mounting)?;
+        hit("lifecycle.mount.recorded");
+        let mounter = plugin.mounter(&wanted.volume.spec, wanted.pod);
+        let effect = mounter.set_up(wanted.arguments).map_err(at("mount"))?;
+        hit("lifecycle.mount.called");
+        kept.record.found = match self.look(mounter.path())? {
+            Seen::Absent => return Err(Failure::new("mount", vanished(mounter.path()))),
+            seen => seen.found(),
+        };
+        kept.record.error = None;
+        kept.advance(Phase::Mounted)?;
+        hit("lifecycle.mount.done");
+        Ok(effect)
+    }
+
+    /// Takes one volume down, from its record alone. The pod's lock is held.
+    pub(super) fn release(&self, mut kept: Kept<Publish>) -> Result<Mounted, Failure> {
+        let released = self.release_steps(&mut kept);
+        let effect = kept.note(released)?;
+        Ok(self.mounted(&kept.record, effect))
+    }
+
+    fn release_steps(&self, kept: &mut Kept<Publish>) -> Result<Effect, Failure> {
+        let plugin = self.registry.find_by_name(&kept.record.driver).map_err(|error| {
+            let Failure { step, cause } = at("find the driver")(error);
+            Failure::new(
+                step,
+                format!("{cause}; the volume stays on record: install the driver and unmount again"),
+            )
+        })?;
+        let device = kept.record.device.clone();
+        let device_lock = device.as_ref().map(|device| self.lock_device(&plugin, device)).transpose()?;
+        let mut effect = Effect::Unchanged;
+        if kept.record.phase != Phase::UnmountingDevice {
+            effect = self.take_down(&plugin, kept)?;
+        }
+        if let Some(device) = &device {
+            kept.advance(Phase::UnmountingDevice)?;
+            hit("lifecycle.unmount.done");
+            self.device_work(&plugin, device)?.release(&kept.record.pod.uid)?;
+        }
+        kept.forget()?;
+        hit("lifecycle.unmount.forgotten");
+        self.discard_device_lock(device_lock, &kept.record);
+        Ok(effect)
+    }
+
+    /// `unmount`, until nothing is mounted at the mount dir.
+    fn take_down(&self, plugin: &Arc<VolumePlugin>, kept: &mut Kept<Publish>) -> Result<Effect, Failure> {
+        const STEP: &str = "unmount";
+        let unmounter = plugin.unmounter(&kept.record.volume, &kept.record.pod.uid);
+        let mount_dir = unmounter.path();
+        look::refuse_symlinked_parents(&self.host.root, mount_dir).map_err(|why| Failure::new(STEP, why))?;
+        let before = self.look(mount_dir)?;
+        if before == Seen::Symlink && !matches!(kept.record.found, Found::Symlink | Found::Unknown) {
+            return Err(Failure::new(STEP, look::symlink_refusal(mount_dir)));
+        }
+        kept.advance(Phase::Unmounting)?;
+        hit("lifecycle.unmount.recorded");
+        let mut said = unmounter.tear_down();
+        let mut after = self.look(mount_dir)?;
+        let mut stacked = self.stacked(after, mount_dir);
+        // Some drivers mount once more at each call: one unmount each.
+        while stacked > 1 || (stacked == 1 && said.is_ok()) {
+            said = unmounter.tear_down();
+            after = self.look(mount_dir)?;
+            let left = self.stacked(after, mount_dir);
+            if left >= stacked {
+                break;
+            }
+            stacked = left;
+        }
+        hit("lifecycle.unmount.called");
+        judge_unmount(mount_dir, (before, after), said)
+    }
+
+    fn stacked(&self, seen: Seen, mount_dir: &Path) -> usize {
+        if seen != Seen::Mounted {
+            return 0;
+        }
+        let place = look::in_table(&self.host.root, mount_dir);
+        let count = self.host.system.mounter.table().map_or(1, |table| table.at(&place).count());
+        count.min(MOST_STACKED)
+    }
+
+    fn device_work(
+        &self,
+        plugin: &Arc<VolumePlugin>,
+        device: &VolumeName,
+    ) -> Result<DeviceWork<'_>, Failure> {
+        let Some(attachable) = plugin.attachable() else {
+            let cause = format!(
+                "driver {} does not declare `attach` any more; put the driver back that attached volume {device}",
+                plugin.name()
+            );
+            return Err(Failure::new("unmountdevice", cause));
+        };
+        Ok(DeviceWork {
+            host: &self.host,
+            boot: &self.boot,
+            plugin: attachable,
+            driver: plugin.name().clone(),
+            volume: device.clone(),
+        })
+    }
+
+    fn lock_device(&self, plugin: &Arc<VolumePlugin>, device: &VolumeName) -> Result<Lock, Failure> {
+        locks::device(&self.host, plugin.name(), device).map_err(at("lock the volume"))
+    }
+
+    /// The lock's file goes when the device is gone.
+    fn discard_device_lock(&self, lock: Option<Lock>, record: &Publish) {
+        let (Some(lock), Some(device)) = (lock, &record.device) else { return };
+        let gone =
+            shelf::devices(&self.host.root).read(&record.driver, device).is_ok_and(|kept| kept.is_none());
+        if gone && let Err(error) = lock.discard() {
+            tracing::debug!(%error, "a lock file was left");
+        }
+    }
+
+    pub(super) fn look(&self, place: &Path) -> Result<Seen, Failure> {
+        look(&*self.host.system.mounter, place).map_err(at("look at the mount dir"))
+    }
+
+    fn new_record(&self, plugin: &Arc<VolumePlugin>, wanted: &Wanted<'_>) -> Publish {
+        Publish {
+            driver: plugin.name().clone(),
+            volume: wanted.volume.spec.name.clone(),
+            spec: None,
+            pod: PodRecord::from(wanted.pod),
+            pod_volume: wanted.volume.pod_volume.clone(),
+            position: wanted.position,
+            fs_group: None,
+            fs_group_change_policy: wanted.arguments.fs_group_change_policy,
+            device: None,
+            phase: Phase::Mounting,
+            found: Found::Unknown,
+            boot: self.boot.clone(),
+            error: None,
+        }
+    }
+
+    /// Brings the record up to date with what is asked for now.
+    fn renew(
+        &self,
+        record: &mut Publish,
+        plugin: &Arc<VolumePlugin>,
+        wanted: &Wanted<'_>,
+    ) -> Result<(), Failure> {
+        let spec = &wanted.volume.spec;
+        let device = match plugin.attachable() {
+            Some(_) => Some(spec.device_name(&wanted.pod.uid, self.host.reading).map_err(at("attach"))?),
+            None => None,
+        };
+        if let (Some(recorded), true) = (&record.device, record.device != device) {
+            let cause =
+                format!("it is on record as standing on device {recorded}; unmount the pod's volumes first");
+            return Err(Failure::new("attach", cause));
+        }
+        record.spec = Some(Spec::from(spec));
+        record.pod = PodRecord::from(wanted.pod);
+        record.pod_volume.clone_from(&wanted.volume.pod_volume);
+        record.position = wanted.position;
+        record.set_arguments(wanted.arguments);
+        record.device = device;
+        record.boot.clone_from(&self.boot);
+        Ok(())
+    }
+
+    fn finished(&self, kept: Kept<Publish>, effect: Effect) -> SetUp {
+        SetUp { mounted: self.mounted(&kept.record, effect), kept }
+    }
+
+    fn mounted(&self, record: &Publish, effect: Effect) -> Mounted {
+        Mounted {
+            pod_volume: record.pod_volume.clone(),
+            volume: record.volume.clone(),
+            driver: record.driver.as_str().to_owned(),
+            mount_dir: paths::mount_dir(&self.host.root, &record.pod.uid, &record.driver, &record.volume),
+            effect: Some(effect),
+        }
+    }
+}
+
+/// Whether a volume counts as unmounted. The directory decides where the driver's word cannot be right: many drivers
+/// fail when nothing is mounted any more, and some answer Success without having unmounted.
+fn judge_unmount(
+    mount_dir: &Path,
+    (before, after): (Seen, Seen),
+    said: Result<Effect, PluginError>,
+) -> Result<Effect, Failure> {
+    const STEP: &str = "unmount";
+    match (after, said) {
+        (Seen::Absent, said) => Ok(said.unwrap_or(Effect::Changed)),
+        (Seen::Mounted | Seen::Dead, Ok(_)) => Err(Failure::new(STEP, still_mounted(mount_dir))),
+        (Seen::Symlink, Ok(_)) => Err(Failure::new(STEP, left_symlink(mount_dir))),
+        (Seen::Directory, Ok(_)) => remove_empty(mount_dir).map_err(|cause| Failure::new(STEP, cause)),
+        (Seen::Directory, Err(_)) if before == Seen::Directory && remove_empty(mount_dir).is_ok() => {
+            Ok(Effect::Changed)
+        }
+        (_, Err(error)) => Err(at(STEP)(error)),
+    }
+}
+
+fn remove_empty(mount_dir: &Path) -> Result<Effect, String> {
+    match std::fs::remove_dir(mount_dir) {
+        Ok(()) => Ok(Effect::Changed),
+        Err(error) => Err(format!(
+            "the driver answered Success, but {} cannot be removed ({error}); look at what it left there",
+            mount_dir.display()
+        )),
+    }
+}
+
+fn left_symlink(mount_dir: &Path) -> String {
+    format!("the driver answered Success, but left a symlink at {}; remove it", mount_dir.display())
+}
+
+fn vanished(mount_dir: &Path) -> String {
+    format!("the driver answered Success, but {} does not exist any more", mount_dir.display())
+}

@@ -1,0 +1,332 @@
+//! What is remembered of a volume: enough to undo everything without manifest and driver options.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flexvolume::{Access, DriverName, PodUid, VolumeName};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::Phase;
+use super::file_name::digest;
+use crate::spec::{FsGroupChangePolicy, MounterArguments, Pod, SecretReference, Source, VolumeSpec};
+
+/// The format that this version writes, and the only one that it reads.
+const FORMAT: u32 = 1;
+
+/// What was found at a directory after the driver had said that it was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Found {
+    /// Nobody has looked: the call has not come back yet.
+    #[default]
+    Unknown,
+    /// A mount.
+    Mount,
+    /// A directory on which nothing is mounted: some drivers only fill it.
+    Directory,
+    /// A symlink: some drivers replace the directory by one.
+    Symlink,
+}
+
+/// A volume's description; of a Secret only the reference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Spec {
+    name: VolumeName,
+    driver: String,
+    fs_type: String,
+    read_only: bool,
+    options: BTreeMap<String, String>,
+    secret: Option<SecretReference>,
+    source: Source,
+}
+
+impl From<&VolumeSpec> for Spec {
+    fn from(spec: &VolumeSpec) -> Self {
+        Self {
+            name: spec.name.clone(),
+            driver: spec.driver.clone(),
+            fs_type: spec.fs_type.clone(),
+            read_only: spec.access == Access::ReadOnly,
+            options: spec.options.clone(),
+            secret: spec.secret.clone(),
+            source: spec.source.clone(),
+        }
+    }
+}
+
+impl Spec {
+    /// All that is known of a volume whose record is lost.
+    pub(super) fn bare(driver: &DriverName, volume: &VolumeName) -> Self {
+        Self {
+            name: volume.clone(),
+            driver: driver.as_str().to_owned(),
+            fs_type: String::new(),
+            read_only: false,
+            options: BTreeMap::new(),
+            secret: None,
+            source: Source::PersistentVolume { mode: None, capacity: None },
+        }
+    }
+
+    /// Whether the volume is one that pods share by its name.
+    pub(super) fn is_persistent(&self) -> bool {
+        matches!(self.source, Source::PersistentVolume { .. })
+    }
+}
+
+/// The device of an attachable volume on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Device {
+    pub(super) driver: DriverName,
+    /// The name under which the driver knows it ([`VolumeSpec::device_name`]).
+    pub(super) volume: VolumeName,
+    pub(super) spec: Spec,
+    pub(super) phase: Phase,
+    /// The node's name at `attach`, which `detach` must repeat.
+    pub(super) node: String,
+    /// What `attach` answered; every `waitforattach` gets it.
+    pub(super) attached: String,
+    /// What `waitforattach` answered.
+    pub(super) device: String,
+    pub(super) found: Found,
+    /// The pods that hold it: those that have a publish record.
+    pub(super) pods: BTreeSet<PodUid>,
+    pub(super) boot: String,
+    pub(super) error: Option<String>,
+}
+
+/// A volume of one pod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Publish {
+    pub(super) driver: DriverName,
+    pub(super) volume: VolumeName,
+    /// `None` when the record was lost and this one was made from a directory.
+    pub(super) spec: Option<Spec>,
+    pub(super) pod: PodRecord,
+    pub(super) pod_volume: String,
+    /// Its place among the pod's volumes; they are taken down in the opposite order.
+    pub(super) position: usize,
+    pub(super) fs_group: Option<i64>,
+    pub(super) fs_group_change_policy: FsGroupChangePolicy,
+    /// The device that it stands on.
+    pub(super) device: Option<VolumeName>,
+    pub(super) phase: Phase,
+    pub(super) found: Found,
+    pub(super) boot: String,
+    pub(super) error: Option<String>,
+}
+
+/// The pod of a publish record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PodRecord {
+    pub(super) uid: PodUid,
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) service_account: String,
+}
+
+impl From<&Pod> for PodRecord {
+    fn from(pod: &Pod) -> Self {
+        Self {
+            uid: pod.uid.clone(),
+            name: pod.name.clone(),
+            namespace: pod.namespace.clone(),
+            service_account: pod.service_account.clone(),
+        }
+    }
+}
+
+impl Publish {
+    /// Takes over how the volume is to be set up.
+    pub(super) fn set_arguments(&mut self, arguments: MounterArguments) {
+        self.fs_group = arguments.fs_group;
+        self.fs_group_change_policy = arguments.fs_group_change_policy;
+    }
+}
+
+/// A kind of record.
+pub(super) trait Record: Serialize + DeserializeOwned {
+    /// The volume that it is about, as its file is named.
+    fn key(&self) -> (&DriverName, &VolumeName);
+    /// Sets what is begun or done now.
+    fn set_phase(&mut self, phase: Phase);
+    /// Sets why the last call failed.
+    fn set_error(&mut self, error: String);
+}
+
+impl Record for Device {
+    fn key(&self) -> (&DriverName, &VolumeName) {
+        (&self.driver, &self.volume)
+    }
+    fn set_phase(&mut self, phase: Phase) {
+        self.phase = phase;
+    }
+    fn set_error(&mut self, error: String) {
+        self.error = Some(error);
+    }
+}
+
+impl Record for Publish {
+    fn key(&self) -> (&DriverName, &VolumeName) {
+        (&self.driver, &self.volume)
+    }
+    fn set_phase(&mut self, phase: Phase) {
+        self.phase = phase;
+    }
+    fn set_error(&mut self, error: String) {
+        self.error = Some(error);
+    }
+}
+
+/// Why bytes are no record.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum Illegible {
+    /// Written by another version: to be left alone.
+    #[error(
+        "it has format {0}, and this version of flexvol reads only format {FORMAT}; use the version that wrote it"
+    )]
+    Format(u64),
+    /// Not what was written.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    format: u32,
+    /// Counts the writes of this record.
+    generation: u64,
+    checksum: String,
+    record: serde_json::Value,
+}
+
+/// The bytes of a record's file.
+pub(super) fn encode(record: &impl Record, generation: u64) -> Result<Vec<u8>, serde_json::Error> {
+    let record = serde_json::to_value(record)?;
+    let envelope = Envelope { format: FORMAT, generation, checksum: checksum(generation, &record), record };
+    let mut bytes = serde_json::to_vec(&envelope)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// The record and its generation.
+pub(super) fn decode<T: Record>(bytes: &[u8]) -> Result<(T, u64), Illegible> {
+    let damaged = |error: serde_json::Error| Illegible::Damaged(error.to_string());
+    let Format { format } = serde_json::from_slice(bytes).map_err(damaged)?;
+    if format != u64::from(FORMAT) {
+        return Err(Illegible::Format(format));
+    }
+    let envelope: Envelope = serde_json::from_slice(bytes).map_err(damaged)?;
+    if envelope.checksum != checksum(envelope.generation, &envelope.record) {
+        return Err(Illegible::Damaged("its checksum does not fit".to_owned()));
+    }
+    let record = serde_json::from_value(envelope.record).map_err(damaged)?;
+    Ok((record, envelope.generation))
+}
+
+fn checksum(generation: u64, record: &serde_json::Value) -> String {
+    format!("{:032x}", digest(format!("{generation} {record}").as_bytes()))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn device() -> Device {
+        let spec = VolumeSpec {
+            name: VolumeName::parse("pv-1").unwrap(),
+            driver: "example.com/loop".to_owned(),
+            fs_type: "ext4".to_owned(),
+            access: Access::ReadOnly,
+            options: BTreeMap::from([("size".to_owned(), "1Gi".to_owned())]),
+            secret: Some(SecretReference { namespace: None, name: "key".to_owned() }),
+            source: Source::PersistentVolume { mode: None, capacity: Some(1) },
+        };
+        Device {
+            driver: DriverName::parse("example.com/loop").unwrap(),
+            volume: spec.name.clone(),
+            spec: Spec::from(&spec),
+            phase: Phase::DeviceMounted,
+            node: "node-1".to_owned(),
+            attached: "/dev/loop1".to_owned(),
+            device: "/dev/loop1".to_owned(),
+            found: Found::Mount,
+            pods: BTreeSet::from([PodUid::parse("uid-1").unwrap()]),
+            boot: "boot-1".to_owned(),
+            error: None,
+        }
+    }
+
+    pub(in super::super) fn publish() -> Publish {
+        Publish {
+            driver: device().driver,
+            volume: device().volume,
+            spec: Some(device().spec),
+            pod: PodRecord {
+                uid: PodUid::parse("uid-1").unwrap(),
+                name: "pod".to_owned(),
+                namespace: "default".to_owned(),
+                service_account: String::new(),
+            },
+            pod_volume: "data".to_owned(),
+            position: 0,
+            fs_group: None,
+            fs_group_change_policy: FsGroupChangePolicy::Always,
+            device: Some(device().volume),
+            phase: Phase::Mounted,
+            found: Found::Mount,
+            boot: "boot-1".to_owned(),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn records_come_back_as_they_were() {
+        assert_eq!(decode(&encode(&device(), 3).unwrap()), Ok((device(), 3)));
+        assert_eq!(decode(&encode(&publish(), 1).unwrap()), Ok((publish(), 1)));
+    }
+
+    #[test]
+    fn the_bytes_of_format_1_are_pinned() {
+        let text = String::from_utf8(encode(&device(), 3).unwrap()).unwrap();
+        let expected = concat!(
+            r#"{"format":1,"generation":3,"checksum":"CHECKSUM","record":{"attached":"/dev/loop1","boot":"boot-1","#,
+            r#""device":"/dev/loop1","driver":"example.com/loop","error":null,"found":"mount","node":"node-1","#,
+            r#""phase":"device-mounted","pods":["uid-1"],"spec":{"driver":"example.com/loop","fs_type":"ext4","#,
+            r#""name":"pv-1","options":{"size":"1Gi"},"read_only":true,"secret":{"name":"key","namespace":null},"#,
+            r#""source":{"PersistentVolume":{"capacity":1,"mode":null}}},"volume":"pv-1"}}"#,
+            "\n"
+        );
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let checksum = value["checksum"].as_str().unwrap();
+        assert_eq!(text, expected.replace("CHECKSUM", checksum));
+    }
+
+    #[test]
+    fn every_flipped_byte_and_every_cut_is_noticed() {
+        let bytes = encode(&publish(), 7).unwrap();
+        let body = bytes.len() - 1;
+        for position in 0..body {
+            let mut flipped = bytes.clone();
+            flipped[position] ^= 1;
+            match decode::<Publish>(&flipped) {
+                Err(_) => {}
+                Ok(read) => assert_eq!(read, (publish(), 7), "byte {position} may be flipped without notice"),
+            }
+            decode::<Publish>(&bytes[..position]).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn another_format_is_told_apart_from_damage_whatever_else_it_holds() {
+        assert_eq!(decode::<Device>(br#"{"format":2,"new":[]}"#), Err(Illegible::Format(2)));
+        assert!(matches!(decode::<Device>(b"\0\0\0\0"), Err(Illegible::Damaged(_))));
+        assert!(matches!(decode::<Device>(b""), Err(Illegible::Damaged(_))));
+    }
+}
