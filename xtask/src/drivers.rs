@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::process;
-use crate::workspace::Metadata;
+use crate::workspace::{Metadata, root};
 
 /// Arguments of `drivers`.
 #[derive(Debug, Args)]
@@ -20,13 +21,29 @@ pub(crate) struct Arguments {
     quick: bool,
 }
 
-/// How much time the compiler may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Profile {
-    /// Small and fast, as shipped: the profile `driver`.
-    Shipped,
-    /// Built quickly, for a demo or a test: the profile `dev`.
+/// How a program is built.
+#[derive(Debug, Clone)]
+pub(crate) enum Build {
+    /// Small, fast and static, as shipped: the profile `driver`, for this target if it is one of its own.
+    Shipped(Option<String>),
+    /// In little time, for a demo: the profile `dev`, dynamic.
     Quick,
+}
+
+impl Build {
+    /// As shipped, with musl if its target is installed. A static program with glibc does the same, but glibc alone
+    /// makes it larger than 1 MiB and doubles its start-up time.
+    pub(crate) fn shipped() -> Result<Self> {
+        let mut rustc = Command::new("rustc");
+        let about = process::capture(rustc.current_dir(root()).arg("-vV"))?;
+        let host =
+            about.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
+        let musl = host.replace("-gnu", "-musl");
+        let mut rustc = Command::new("rustc");
+        let library = rustc.current_dir(root()).args(["--print", "target-libdir", "--target", &musl]);
+        let library = process::capture(library)?;
+        Ok(Self::Shipped(Path::new(library.trim()).exists().then_some(musl)))
+    }
 }
 
 /// A program that was built.
@@ -50,11 +67,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let metadata = Metadata::load()?;
     let out = arguments.out.clone().unwrap_or_else(|| metadata.target_directory.join("drivers"));
     fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
-    let profile = if arguments.quick { Profile::Quick } else { Profile::Shipped };
-    for program in build_drivers(&metadata, profile)? {
+    let build = if arguments.quick { Build::Quick } else { Build::shipped()? };
+    if matches!(build, Build::Shipped(None)) {
+        println!(
+            "no musl target: linking with glibc, which makes the drivers three times as large (rustup target add)"
+        );
+    }
+    for program in build_drivers(&metadata, &build)? {
         put(&program, &out)?;
     }
-    put(&build_cli(&metadata, profile)?, &out)
+    put(&build_cli(&metadata, &build)?, &out)
 }
 
 fn put(program: &Program, out: &Path) -> Result<()> {
@@ -65,39 +87,43 @@ fn put(program: &Program, out: &Path) -> Result<()> {
 }
 
 /// Builds every driver: the binaries of `flexvolume-drivers`, and the SDK's example `memory`.
-pub(crate) fn build_drivers(metadata: &Metadata, profile: Profile) -> Result<Vec<Program>> {
+pub(crate) fn build_drivers(metadata: &Metadata, build: &Build) -> Result<Vec<Program>> {
     let mut names = metadata.targets("flexvolume-drivers", "bin");
     names.extend(metadata.targets("flexvolume", "example").into_iter().filter(|name| *name == EXAMPLE));
-    names.into_iter().map(|name| build_driver(metadata, profile, name)).collect()
+    names.into_iter().map(|name| build_driver(metadata, build, name)).collect()
 }
 
 /// The SDK's example, which is a whole driver.
 const EXAMPLE: &str = "memory";
 
 /// Builds one driver.
-pub(crate) fn build_driver(metadata: &Metadata, profile: Profile, name: &str) -> Result<Program> {
+pub(crate) fn build_driver(metadata: &Metadata, build: &Build, name: &str) -> Result<Program> {
     let (package, kind) =
         if name == EXAMPLE { ("flexvolume", "--example") } else { ("flexvolume-drivers", "--bin") };
-    build_static(metadata, profile, package, (kind, name))
+    build_one(metadata, build, package, (kind, name))
 }
 
-/// Builds one target as a static program. The flag goes to that target alone, so its dependencies are shared with the
-/// ordinary build.
-fn build_static(
-    metadata: &Metadata,
-    profile: Profile,
-    package: &str,
-    target: (&str, &str),
-) -> Result<Program> {
+/// Builds one target. The flag for static linking goes to that target alone, so its dependencies are shared with other builds.
+fn build_one(metadata: &Metadata, build: &Build, package: &str, target: (&str, &str)) -> Result<Program> {
     let (kind, name) = target;
-    let (profile, folder) = match profile {
-        Profile::Shipped => ("driver", "driver"),
-        Profile::Quick => ("dev", "debug"),
-    };
+    let mut file = metadata.target_directory.clone();
     let mut command = process::cargo();
-    command.args(["rustc", "--quiet", "--package", package, kind, name, "--profile", profile]);
-    process::run(command.args(["--", "-C", "target-feature=+crt-static"]))?;
-    let mut file = metadata.target_directory.join(folder);
+    match build {
+        Build::Quick => {
+            command.args(["build", "--quiet", "--package", package, kind, name]);
+            file.push("debug");
+        }
+        Build::Shipped(triple) => {
+            command.args(["rustc", "--quiet", "--package", package, kind, name, "--profile", "driver"]);
+            if let Some(triple) = triple {
+                command.args(["--target", triple]);
+                file.push(triple);
+            }
+            command.args(["--", "-C", "target-feature=+crt-static"]);
+            file.push("driver");
+        }
+    }
+    process::run(&mut command)?;
     if kind == "--example" {
         file.push("examples");
     }
@@ -106,10 +132,10 @@ fn build_static(
 }
 
 /// Builds `flexvol`.
-pub(crate) fn build_cli(metadata: &Metadata, profile: Profile) -> Result<Program> {
-    let (profile, folder) = match profile {
-        Profile::Shipped => ("release", "release"),
-        Profile::Quick => ("dev", "debug"),
+pub(crate) fn build_cli(metadata: &Metadata, build: &Build) -> Result<Program> {
+    let (profile, folder) = match build {
+        Build::Shipped(_) => ("release", "release"),
+        Build::Quick => ("dev", "debug"),
     };
     let mut command = process::cargo();
     process::run(command.args([

@@ -6,13 +6,16 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::drivers::{self, Profile};
+use crate::drivers::{self, Build};
 use crate::process;
-use crate::workspace::Metadata;
+use crate::workspace::{Metadata, root};
 
-/// Does nothing: the least that starting a static program can cost. In C, which has no runtime of its own to set up, so
-/// it is the harder baseline.
-const NOTHING: &str = "int main(void) { return 0; }\n";
+/// Does nothing: the least that starting a static program can cost. Built like the drivers and with the same C library,
+/// but without Rust's own start-up, which makes it the harder baseline.
+const NOTHING: &str = r#"#![no_main]
+#[unsafe(no_mangle)]
+extern "C" fn main() -> i32 { 0 }
+"#;
 
 /// Runs a program and prints on standard error its peak resident memory in KiB. Small itself, since a child's figure starts at its
 /// parent's.
@@ -42,8 +45,9 @@ pub(super) struct Programs {
 impl Programs {
     /// Builds all programs into `folder`.
     pub(super) fn build(metadata: &Metadata, folder: &Path) -> Result<()> {
-        let mut programs = drivers::build_drivers(metadata, Profile::Shipped)?;
-        programs.push(drivers::build_cli(metadata, Profile::Shipped)?);
+        let build = Build::shipped()?;
+        let mut programs = drivers::build_drivers(metadata, &build)?;
+        programs.push(drivers::build_cli(metadata, &build)?);
         if metadata.targets("flexvolume-host", "example").contains(&"bench_call") {
             programs.push(build_host_example(metadata)?);
         }
@@ -51,8 +55,8 @@ impl Programs {
             let copy = folder.join(&program.name);
             fs::copy(&program.file, &copy).with_context(|| format!("cannot write {}", copy.display()))?;
         }
-        compile(folder, "nothing", NOTHING)?;
-        compile(folder, "peak", PEAK)
+        compile_nothing(folder, &build)?;
+        compile_peak(folder)
     }
 
     /// The programs that were built into `folder`.
@@ -93,12 +97,31 @@ fn build_host_example(metadata: &Metadata) -> Result<drivers::Program> {
     Ok(drivers::Program { name: "bench_call".to_owned(), file })
 }
 
-/// Compiles one C file as a static program.
-fn compile(folder: &Path, name: &str, source: &str) -> Result<()> {
-    let file = folder.join(format!("{name}.c"));
-    fs::write(&file, source).with_context(|| format!("cannot write {}", file.display()))?;
-    let mut command = Command::new("cc");
-    process::run(command.args(["-static", "-O2", "-s", "-o"]).arg(folder.join(name)).arg(&file))
+fn compile_nothing(folder: &Path, build: &Build) -> Result<()> {
+    let file = folder.join("nothing.rs");
+    fs::write(&file, NOTHING).with_context(|| format!("cannot write {}", file.display()))?;
+    let mut rustc = Command::new("rustc");
+    rustc.args([
+        "-O",
+        "--edition",
+        "2024",
+        "-C",
+        "panic=abort",
+        "-C",
+        "strip=symbols",
+        "-C",
+        "target-feature=+crt-static",
+    ]);
+    if let Build::Shipped(Some(triple)) = build {
+        rustc.args(["--target", triple]);
+    }
+    process::run(rustc.current_dir(root()).arg("-o").arg(folder.join("nothing")).arg(&file))
+}
+
+fn compile_peak(folder: &Path) -> Result<()> {
+    let file = folder.join("peak.c");
+    fs::write(&file, PEAK).with_context(|| format!("cannot write {}", file.display()))?;
+    process::run(Command::new("cc").args(["-static", "-O2", "-s", "-o"]).arg(folder.join("peak")).arg(&file))
 }
 
 #[cfg(test)]
@@ -108,8 +131,8 @@ mod tests {
     #[test]
     fn the_measuring_programs_compile_and_work() {
         let folder = tempfile::tempdir().unwrap();
-        compile(folder.path(), "nothing", NOTHING).unwrap();
-        compile(folder.path(), "peak", PEAK).unwrap();
+        compile_nothing(folder.path(), &Build::shipped().unwrap()).unwrap();
+        compile_peak(folder.path()).unwrap();
         let mut command = Command::new(folder.path().join("peak"));
         let output = command.arg(folder.path().join("nothing")).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();

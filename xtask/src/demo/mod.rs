@@ -18,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 
-use crate::drivers::{self, Profile, Program};
+use crate::drivers::{self, Build, Program};
 use crate::process;
 use crate::workspace::Metadata;
 use place::Place;
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn supervise(wanted: Option<Place>) -> Result<()> {
     let metadata = Metadata::load()?;
     println!("Building the command line program and the drivers (the first time takes about a minute)");
-    let cli = drivers::build_cli(&metadata, Profile::Quick)?;
+    let cli = drivers::build_cli(&metadata, &Build::Quick)?;
     let folder =
         tempfile::Builder::new().prefix("flexvol-demo-").tempdir().context("cannot make a folder")?.keep();
     let keeper = start_keeper(&folder)?;
@@ -72,7 +72,7 @@ fn tell(wanted: Option<Place>, metadata: &Metadata, cli: &Program, folder: &Path
         None => place::choose(&cli.file, folder)?,
     };
     println!("{}", place.announcement());
-    let programs = place.drivers().iter().map(|name| drivers::build_driver(metadata, Profile::Quick, name));
+    let programs = place.drivers().iter().map(|name| drivers::build_driver(metadata, &Build::Quick, name));
     let programs: Vec<Program> = programs.collect::<Result<_>>()?;
     let me = env::current_exe().context("cannot find this program")?;
     let mut command = place.command(&cli.file, &me);
