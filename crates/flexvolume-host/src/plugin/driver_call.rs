@@ -12,6 +12,7 @@ use flexvolume_os::command::{Command, EndOfRun, Streams};
 use flexvolume_os::runner::Ended;
 
 use super::PluginError;
+use crate::reply::tolerant::Probe;
 use crate::reply::{Asked, Fields, Run, strict, tolerant};
 use crate::{Reading, VolumeHost};
 
@@ -110,19 +111,21 @@ impl Executable {
 
     fn understand_tolerantly(&self, verb: Verb, run: &Run) -> Result<Answer, PluginError> {
         let asked = Asked::Call(verb);
-        let mut understood = tolerant::read(asked, run, self.nonsense.get());
+        let probe = |run| Probe { verb: tolerant::NONSENSE, run };
+        let mut understood = tolerant::read(asked, run, self.nonsense.get().map(probe));
         if self.nonsense.get().is_none() && is_mute(&understood.outcome, run) && may_be_unknown(verb) {
-            understood = tolerant::read(asked, run, Some(self.nonsense.get_or_init(|| self.talk_nonsense())));
+            let nonsense = self.nonsense.get_or_init(|| self.talk_nonsense());
+            understood = tolerant::read(asked, run, Some(probe(nonsense)));
         }
-        if !understood.rules.is_empty() {
-            let rules: Vec<u8> = understood.rules.iter().map(|rule| rule.0).collect();
-            tracing::warn!(driver = %self.path.display(), call = verb.as_str(), ?rules, "the driver's answer needed these rules of tolerance");
+        if let Some(rules) = understood.warning() {
+            let driver = self.path.display();
+            tracing::warn!(%driver, call = verb.as_str(), "the driver's answer needed {rules}");
         }
         match understood.outcome {
             tolerant::Outcome::Success(fields) => Ok(Answer::Done(fields)),
             tolerant::Outcome::Claimed(fields) => Ok(Answer::Claimed(fields)),
             tolerant::Outcome::NotSupported => Ok(Answer::NotSupported),
-            tolerant::Outcome::Failed(failure) => Err(PluginError::Driver { text: failure.message }),
+            tolerant::Outcome::Failed(failure) => Err(PluginError::Driver { text: failure.to_string() }),
         }
     }
 
@@ -162,7 +165,8 @@ fn understand_strictly(verb: Verb, run: &Run) -> Result<Answer, PluginError> {
 
 /// Kubernetes keeps all output; a bound is needed all the same.
 const STRICT_LIMIT: usize = 64 << 20;
-const TOLERANT_LIMIT: usize = 1 << 20;
+/// A reply after some MiB of text is still found.
+const TOLERANT_LIMIT: usize = 16 << 20;
 
 /// How long a call-out may take: what Kubernetes lets run for ever gets an hour in the strict reading.
 fn usual_deadline(host: &VolumeHost, verb: Verb) -> Duration {

@@ -1,18 +1,54 @@
 //! Reading what a driver printed: `strict` as Kubernetes does, `tolerant` as it takes.
+//!
+//! Both readers are pure functions of what came back from the process: they look at nothing else and never panic,
+//! whatever the bytes are. Their time is linear in the size of the output and they do not recurse.
 
+mod advice;
+mod answer;
+mod broken;
+mod evidence;
+mod explain;
+mod failure;
+mod go_json;
+mod json;
+mod rule;
+mod scan;
 pub mod strict;
+mod syntax;
+mod text;
 pub mod tolerant;
 
 use flexvolume::{Capabilities, Verb};
 use flexvolume_os::runner::{Output, StartError};
 
+pub use explain::{Advice, Explanation, StrictView, TolerantView, explain};
+pub use failure::{Cause, Failure, Field};
+pub use rule::Rule;
+
 /// The call-out that was made, or the nonsense verb by which a host learns how a driver answers unknown verbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum Asked<'a> {
     /// A call-out.
     Call(Verb),
-    /// A verb that no driver knows.
-    Nonsense,
+    /// A verb that no driver knows, such as [`tolerant::NONSENSE`].
+    Nonsense(&'a str),
+}
+
+impl<'a> Asked<'a> {
+    /// The call-out of this spelling, or a nonsense verb.
+    #[must_use]
+    pub fn parse(word: &'a str) -> Self {
+        Verb::parse(word).map_or(Asked::Nonsense(word), Asked::Call)
+    }
+
+    /// The verb as the driver saw it.
+    #[must_use]
+    pub fn name(self) -> &'a str {
+        match self {
+            Asked::Call(verb) => verb.as_str(),
+            Asked::Nonsense(verb) => verb,
+        }
+    }
 }
 
 /// What came back from the process.
@@ -34,7 +70,3 @@ pub struct Fields {
     /// `capabilities`, defaults filled in; `None` when the driver said null (strict), or at other calls than `init`.
     pub capabilities: Option<Capabilities>,
 }
-
-/// A rule of `drivers.md` §3 by its number, 1 to 21.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Rule(pub u8);
