@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The program `flexvol`; everything is in the library of the same name.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flexvol::main()
+}

@@ -1,7 +1,6 @@
 //! `driver.`: the start-up cost and the size of our drivers.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -96,10 +95,6 @@ struct Driver {
 impl Driver {
     fn new(programs: &Programs, name: &str) -> Result<Self> {
         let folder = programs.scratch(name)?;
-        DirBuilder::new()
-            .mode(0o700)
-            .create(folder.join("pool"))
-            .context("cannot create the pool directory")?;
         Ok(Self { program: programs.get(name)?, nothing: programs.get("nothing")?, folder })
     }
 

@@ -25,17 +25,12 @@ impl Figure {
 
     /// What was measured for it.
     pub(super) fn value(self, value: f64) -> Outcome {
-        Outcome { figure: self, result: Measurement::Value(value) }
+        Outcome { figure: self, value: Ok(value) }
     }
 
     /// Why it cannot be measured here.
     pub(super) fn skipped(self, why: impl Into<String>) -> Outcome {
-        Outcome { figure: self, result: Measurement::Skipped(why.into()) }
-    }
-
-    /// Why measuring it went wrong.
-    pub(super) fn failed(self, why: impl Into<String>) -> Outcome {
-        Outcome { figure: self, result: Measurement::Failed(why.into()) }
+        Outcome { figure: self, value: Err(why.into()) }
     }
 }
 
@@ -45,28 +40,17 @@ impl fmt::Display for Figure {
     }
 }
 
-/// What came of a figure.
+/// A figure that was measured, or the reason why it could not be.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Outcome {
     pub(super) figure: Figure,
-    result: Measurement,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Measurement {
-    Value(f64),
-    Skipped(String),
-    Failed(String),
+    value: Result<f64, String>,
 }
 
 impl Outcome {
-    /// Whether the goal holds; unknown where it cannot be measured.
+    /// Whether the goal holds, if it was measured.
     pub(super) fn holds(&self) -> Option<bool> {
-        match &self.result {
-            Measurement::Value(value) => Some(*value <= self.figure.at_most),
-            Measurement::Skipped(_) => None,
-            Measurement::Failed(_) => Some(false),
-        }
+        self.value.as_ref().ok().map(|value| *value <= self.figure.at_most)
     }
 
     /// Prints one line.
@@ -79,25 +63,22 @@ impl Outcome {
 
     fn text(&self) -> String {
         let Figure { name, unit, at_most } = self.figure;
-        let goal = format!("{unit:<6} goal <= {at_most:<6}");
-        match &self.result {
-            Measurement::Value(value) => {
+        match &self.value {
+            Ok(value) => {
                 let verdict = if self.holds() == Some(true) { "holds" } else { "MISSED" };
-                format!("{name:<40} {value:>10.3} {goal} {verdict}")
+                format!("{name:<44} {value:>12.3} {unit:<6} goal <= {at_most:<9} {verdict}")
             }
-            Measurement::Skipped(why) => format!("{name:<40} {:>10} {goal} skipped: {why}", "-"),
-            Measurement::Failed(why) => format!("{name:<40} {:>10} {goal} FAILED: {why}", "-"),
+            Err(why) => format!("{name:<44} {:>12} {unit:<6} goal <= {at_most:<9} skipped: {why}", "-"),
         }
     }
 
     fn json(&self) -> serde_json::Value {
         let Figure { name, unit, at_most } = self.figure;
-        let mut object =
-            json!({"name": name, "value": null, "unit": unit, "goal": at_most, "holds": self.holds()});
-        match &self.result {
-            Measurement::Value(value) => object["value"] = json!(value),
-            Measurement::Skipped(why) => object["skipped"] = json!(why),
-            Measurement::Failed(why) => object["error"] = json!(why),
+        let mut object = json!({
+            "name": name, "value": self.value.as_ref().ok(), "unit": unit, "goal": at_most, "holds": self.holds(),
+        });
+        if let Err(why) = &self.value {
+            object["skipped"] = json!(why);
         }
         object
     }
@@ -114,7 +95,6 @@ mod tests {
         assert_eq!(FIGURE.value(1.5).holds(), Some(true));
         assert_eq!(FIGURE.value(1.51).holds(), Some(false));
         assert_eq!(FIGURE.skipped("needs root").holds(), None);
-        assert_eq!(FIGURE.failed("no answer").holds(), Some(false));
     }
 
     #[test]

@@ -127,21 +127,12 @@ fn pinned() -> Vec<&'static str> {
 fn measure(arguments: &Arguments, groups: &[&Group], programs: &Programs) -> Result<()> {
     let mut missed = 0;
     for group in groups {
-        let mut reported = Vec::new();
-        let mut report = |outcome: Outcome| {
-            reported.push(outcome.figure.name);
+        (group.measure)(programs, &mut |outcome| {
             if outcome.figure.name.starts_with(&arguments.only) {
                 outcome.print(arguments.output);
                 missed += usize::from(outcome.holds() == Some(false));
             }
-        };
-        if let Err(error) = (group.measure)(programs, &mut report) {
-            let left = group.figures.iter().filter(|figure| !reported.contains(&figure.name)).copied();
-            for outcome in left.map(|figure| figure.failed(format!("{error:#}"))).collect::<Vec<_>>() {
-                outcome.print(arguments.output);
-                missed += 1;
-            }
-        }
+        })?;
     }
     if missed > 0 {
         bail!("{missed} goals do not hold");

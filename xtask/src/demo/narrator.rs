@@ -1,8 +1,7 @@
 //! Running commands as a reader would type them, and checking what comes out.
 
 use std::env;
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,12 +47,11 @@ pub(super) struct Narrator {
 impl Narrator {
     fn prepare(&self, flexvol: &Path) -> Result<()> {
         for name in ["root", "plugins", "disk"] {
-            let made = DirBuilder::new().mode(0o700).create(self.folder.join(name));
-            made.context("cannot prepare the demo's folder")?;
+            fs::create_dir_all(self.folder.join(name)).context("cannot prepare the demo's folder")?;
         }
         let folder = self.folder.display();
         println!("\nTo repeat it by hand, type what follows each $ in {}:", root().display());
-        println!("$ mkdir -m 700 {folder} {folder}/root {folder}/plugins {folder}/disk");
+        println!("$ mkdir -p {folder}/root {folder}/plugins {folder}/disk");
         println!("$ export PATH={}:$PATH", flexvol.parent().unwrap_or(flexvol).display());
         println!(
             "$ export FLEXVOL_ROOT={folder}/root FLEXVOL_PLUGIN_DIR={folder}/plugins FLEXVOL_STATE_DIR={folder}/state"

@@ -40,9 +40,15 @@ impl fmt::Display for Place {
 #[error("{place}: {problem}")]
 pub struct ManifestError {
     /// Where.
-    pub place: Place,
+    pub place: Box<Place>,
     /// What, and the remedy.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
+}
+
+impl ManifestError {
+    pub(super) fn new(place: Place, problem: impl Into<Problem>) -> Self {
+        Self { place: Box::new(place), problem: Box::new(problem.into()) }
+    }
 }
 
 /// What is wrong.

@@ -145,12 +145,12 @@ impl<'a> At<'a> {
 
     /// An error about this value.
     pub(super) fn error(&self, problem: impl Into<Problem>) -> ManifestError {
-        ManifestError { place: self.place.clone(), problem: problem.into() }
+        ManifestError::new(self.place.clone(), problem)
     }
 
     /// An error about a field that is not there.
     pub(super) fn missing(&self, key: &str) -> ManifestError {
-        ManifestError { place: self.place_of(&key_step(&self.place.field, key)), problem: Problem::Missing }
+        ManifestError::new(self.place_of(&key_step(&self.place.field, key)), Problem::Missing)
     }
 
     /// The value of a key; `None` when absent or null.

@@ -132,11 +132,11 @@ fn container_document<'a>(at: &At<'a>) -> Result<ContainerDocument<'a>, Manifest
         let computed = entry.get("valueFrom")?.is_some();
         environment.push((name, if computed { None } else { Some(text_or(&entry, "value", "")?) }));
     }
-    let mounts = at.items("volumeMounts")?.into_iter().map(mount_document).collect::<Result<_, _>>()?;
+    let mounts = at.items("volumeMounts")?.iter().map(mount_document).collect::<Result<_, _>>()?;
     Ok(ContainerDocument { name: at.required("name")?.text()?, mounts, environment })
 }
 
-fn mount_document(at: At<'_>) -> Result<MountDocument<'_>, ManifestError> {
+fn mount_document<'a>(at: &At<'a>) -> Result<MountDocument<'a>, ManifestError> {
     if let Some(expression) = at.get("subPathExpr")? {
         return Err(expression.error(Problem::SubPathExpression));
     }
@@ -144,6 +144,6 @@ fn mount_document(at: At<'_>) -> Result<MountDocument<'_>, ManifestError> {
         name: at.required("name")?,
         mount_path: at.required("mountPath")?,
         sub_path: at.get("subPath")?,
-        read_only: flag(&at, "readOnly")?,
+        read_only: flag(at, "readOnly")?,
     })
 }

@@ -26,7 +26,7 @@ pub struct Document {
 /// # Errors
 /// [`ManifestError`] when the file cannot be read or is neither YAML nor JSON.
 pub fn documents(file: &Path) -> Result<Vec<Document>, ManifestError> {
-    let error = |problem| ManifestError { place: whole_file(file), problem };
+    let error = |problem| ManifestError::new(whole_file(file), problem);
     let text = read_text(file).map_err(error)?;
     Ok(parse(file, &text)?.into_iter().map(|root| Document { file: file.to_owned(), root }).collect())
 }
@@ -46,18 +46,20 @@ pub fn parse(file: &Path, text: &str) -> Result<Vec<Node>, ManifestError> {
             formatter: &serde_saphyr::UserMessageFormatter,
             snippets: serde_saphyr::SnippetMode::Off,
         });
-        ManifestError {
-            place: Place { line: line.filter(|line| *line > 0), ..whole_file(file) },
-            problem: Problem::Syntax(text),
-        }
+        ManifestError::new(
+            Place { line: line.filter(|line| *line > 0), ..whole_file(file) },
+            Problem::Syntax(text),
+        )
     })
 }
 
 fn parse_json(file: &Path, text: &str) -> Result<Vec<Node>, ManifestError> {
     let documents = serde_json::Deserializer::from_str(text).into_iter::<Node>();
-    documents.collect::<Result<_, _>>().map_err(|error: serde_json::Error| ManifestError {
-        place: Place { line: u32::try_from(error.line()).ok(), ..whole_file(file) },
-        problem: Problem::Syntax(error.to_string()),
+    documents.collect::<Result<_, _>>().map_err(|error: serde_json::Error| {
+        ManifestError::new(
+            Place { line: u32::try_from(error.line()).ok(), ..whole_file(file) },
+            Problem::Syntax(error.to_string()),
+        )
     })
 }
 
@@ -78,7 +80,6 @@ fn yaml_options() -> serde_saphyr::Options {
         },
         merge_keys: MergeKeyPolicy::Merge,
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
-        emit_comments: false,
         with_snippet: false,
     }
 }

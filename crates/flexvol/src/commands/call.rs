@@ -1,0 +1,217 @@
+//! `flexvol call`.
+
+use std::path::{Path, PathBuf};
+
+use flexvolume_host::Deadlines;
+use flexvolume_host::contract::{Call, DriverName, Options, Verb};
+use flexvolume_host::os::command::Command;
+use flexvolume_host::os::runner::{Captured, Ended, Output};
+use flexvolume_host::reply::tolerant::{NONSENSE, Probe};
+use flexvolume_host::reply::{Asked, Explanation, Run, explain};
+use serde::Serialize;
+
+use super::driver_describe::not_there;
+use crate::args::{CallArguments, Global, ReadingWord};
+use crate::call_options::{options, secret_bytes};
+use crate::failure::{BAD_INPUT, Failure, OK, STEP_FAILED};
+use crate::secrets::ManifestSecrets;
+use crate::session::Session;
+
+/// What came back, and how it is understood. Secrets are struck out of it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    program: PathBuf,
+    ended: String,
+    milliseconds: u128,
+    stdout: String,
+    stderr: String,
+    explanation: Explanation,
+}
+
+pub(super) fn run(global: &Global, arguments: &CallArguments) -> Result<u8, Failure> {
+    let session = Session::new(global, ManifestSecrets::default())?;
+    let program = program(&session, &arguments.driver)?;
+    let options = options(arguments)?;
+    let secrets = secret_bytes(&options);
+    let asked = Asked::parse(&arguments.verb);
+    let deadlines = Deadlines::default();
+    let command = |verb| {
+        let deadline = global.deadline.unwrap_or(deadlines.of(verb));
+        // As the tolerant host starts drivers.
+        Command::new(&program, deadline).directory("/")
+    };
+    let prepared = match asked {
+        Asked::Call(verb) => with_arguments(command(verb), &call(verb, arguments, options)?, &session),
+        Asked::Nonsense(word) => command(Verb::Init).argument(word),
+    };
+    let runner = &session.host.system.runner;
+    let answer = runner.run(&prepared).map(|output| struck_out(output, &secrets));
+    let mut explanation = explain(asked, &answer, None);
+    if explanation.tolerant.outcome == "failed" && !explanation.tolerant.reply {
+        // It may simply not know the verb: then it answers one that nobody knows in the same way.
+        let nonsense = runner.run(&command(Verb::Init).argument(NONSENSE));
+        explanation = explain(asked, &answer, Some(Probe { verb: NONSENSE, run: &nonsense }));
+    }
+    let outcome = match global.reading {
+        ReadingWord::Strict => explanation.strict.outcome,
+        ReadingWord::Tolerant => explanation.tolerant.outcome,
+    };
+    let code = if matches!(outcome, "success" | "claimed" | "not_supported") { OK } else { STEP_FAILED };
+    session.output.print(&report(program, &answer, explanation), text)?;
+    Ok(code)
+}
+
+/// The driver's program: a path if it begins like one, else a name in the plugin directories. No `init` is run.
+fn program(session: &Session, driver: &str) -> Result<PathBuf, Failure> {
+    if driver.starts_with(['/', '.']) {
+        return Ok(std::path::absolute(driver)?);
+    }
+    let name = DriverName::parse(driver).map_err(|error| Failure::new(BAD_INPUT, error))?;
+    let place = |plugin_dir: &PathBuf| plugin_dir.join(name.directory()).join(name.executable());
+    match session.plugin_dirs.iter().map(place).find(|program| program.exists()) {
+        Some(program) => Ok(program),
+        None => Err(session.registry.find_by_name(&name).err().map_or_else(
+            || Failure::says(STEP_FAILED, "the driver has just appeared; try again"),
+            |error| not_there(&error),
+        )),
+    }
+}
+
+fn with_arguments(command: Command, call: &Call, session: &Session) -> Command {
+    let has_secrets = matches!(call, Call::Mount { options, .. } if !options.secrets.is_empty());
+    let mut rendered = call.to_arguments(session.host.reading.encoding());
+    let last = if has_secrets { rendered.pop() } else { None };
+    let command = command.arguments(rendered);
+    match last {
+        Some(options) => command.secret_argument(options),
+        None => command,
+    }
+}
+
+fn call(verb: Verb, arguments: &CallArguments, options: Options) -> Result<Call, Failure> {
+    let mount_dir = || needed(arguments.mount_dir.as_deref(), "--mount-dir", verb);
+    let device_mount_path = || needed(arguments.device_mount_path.as_deref(), "--device-mount-path", verb);
+    let node = || "node".to_owned();
+    let device = arguments.device.clone();
+    let volume = options.volume_name.clone();
+    let (new_size, old_size) = (arguments.new_size, arguments.old_size);
+    Ok(match verb {
+        Verb::Init => Call::Init,
+        Verb::GetVolumeName => Call::GetVolumeName { options },
+        Verb::Attach => Call::Attach { options, node: node() },
+        Verb::WaitForAttach => Call::WaitForAttach { device, options },
+        Verb::IsAttached => Call::IsAttached { options, node: node() },
+        Verb::MountDevice => Call::MountDevice { path: device_mount_path()?, device, options },
+        Verb::Mount => Call::Mount { path: mount_dir()?, options },
+        Verb::Unmount => Call::Unmount { path: mount_dir()? },
+        Verb::UnmountDevice => Call::UnmountDevice { path: device_mount_path()? },
+        Verb::Detach => Call::Detach { volume, node: node() },
+        Verb::ExpandVolume => Call::ExpandVolume { options, path: device_mount_path()?, new_size, old_size },
+        Verb::ExpandFs => Call::ExpandFs { options, device, path: mount_dir()?, new_size, old_size },
+        other => {
+            return Err(Failure::says(
+                BAD_INPUT,
+                format_args!("{} cannot be called by hand", other.as_str()),
+            ));
+        }
+    })
+}
+
+fn needed(path: Option<&Path>, flag: &str, verb: Verb) -> Result<PathBuf, Failure> {
+    let Some(path) = path else {
+        return Err(Failure::says(BAD_INPUT, format_args!("{} needs {flag} DIR", verb.as_str())));
+    };
+    Ok(std::path::absolute(path)?)
+}
+
+fn report(program: PathBuf, answer: &Run, explanation: Explanation) -> Report {
+    let shown = |captured: &Captured| {
+        let mut text = String::from_utf8_lossy(&captured.bytes).into_owned();
+        if captured.omitted > 0 {
+            text.push_str(&format!("\n({} bytes more)", captured.omitted));
+        }
+        text
+    };
+    match answer {
+        Ok(output) => Report {
+            program,
+            ended: match output.ended {
+                Ended::Exited(code) => format!("exit code {code}"),
+                Ended::Signaled(signal) => format!("signal {signal}"),
+                Ended::TimedOut => "stopped at the deadline".to_owned(),
+            },
+            milliseconds: output.duration.as_millis(),
+            stdout: shown(&output.stdout),
+            stderr: shown(&output.stderr),
+            explanation,
+        },
+        Err(error) => Report {
+            program,
+            ended: format!("not started: {}", error.reason),
+            milliseconds: 0,
+            stdout: String::new(),
+            stderr: String::new(),
+            explanation,
+        },
+    }
+}
+
+fn text(report: &Report) -> String {
+    let mut text = format!("program:   {}\n", report.program.display());
+    text.push_str(&format!("ended:     {} after {} ms\n", report.ended, report.milliseconds));
+    for (name, stream) in [("stdout", &report.stdout), ("stderr", &report.stderr)] {
+        if !stream.is_empty() {
+            text.push_str(&format!("{name}:\n"));
+            stream.lines().for_each(|line| text.push_str(&format!("  | {}\n", printable(line))));
+        }
+    }
+    text + &report.explanation.to_string()
+}
+
+/// Without what would move the cursor.
+fn printable(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// A driver may well repeat what it was told.
+fn struck_out(mut output: Output, secrets: &[Vec<u8>]) -> Output {
+    for captured in [&mut output.stdout, &mut output.stderr, &mut output.combined] {
+        for secret in secrets {
+            captured.bytes = replaced(&captured.bytes, secret);
+        }
+    }
+    output
+}
+
+fn replaced(bytes: &[u8], secret: &[u8]) -> Vec<u8> {
+    const BLOT: &[u8] = b"<secret>";
+    let mut clean = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, after)) = rest.split_first() {
+        if let Some(after) = rest.strip_prefix(secret) {
+            clean.extend_from_slice(BLOT);
+            rest = after;
+        } else {
+            clean.push(*first);
+            rest = after;
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{printable, replaced};
+
+    #[test]
+    fn secrets_are_struck_out_wherever_they_stand() {
+        assert_eq!(replaced(b"pw=hunter2, hunter2", b"hunter2"), b"pw=<secret>, <secret>");
+        assert_eq!(replaced(b"hunter", b"hunter2"), b"hunter");
+    }
+
+    #[test]
+    fn control_characters_are_not_passed_to_the_terminal() {
+        assert_eq!(printable("a\u{1b}[31mb\tc"), "a\u{fffd}[31mb\tc");
+    }
+}

@@ -1,0 +1,23 @@
+//! `flexvol completions` and `flexvol man`.
+
+use std::fs;
+use std::path::Path;
+
+use clap::CommandFactory as _;
+
+use crate::args::Arguments;
+use crate::failure::{Failure, OK, STEP_FAILED};
+
+pub(super) fn completions(shell: clap_complete::Shell) -> Result<u8, Failure> {
+    clap_complete::generate(shell, &mut Arguments::command(), "flexvol", &mut std::io::stdout());
+    Ok(OK)
+}
+
+/// Writes `flexvol.1` and a page for every command.
+pub(super) fn man(directory: &Path) -> Result<u8, Failure> {
+    let failed =
+        |error: std::io::Error| Failure::says(STEP_FAILED, format_args!("{}: {error}", directory.display()));
+    fs::create_dir_all(directory).map_err(failed)?;
+    clap_mangen::generate_to(Arguments::command(), directory).map_err(failed)?;
+    Ok(OK)
+}

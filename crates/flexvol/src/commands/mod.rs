@@ -1,0 +1,42 @@
+//! One file per command.
+
+mod call;
+mod completions;
+mod container_init;
+mod driver_describe;
+mod driver_explain;
+mod driver_install;
+mod driver_list;
+mod driver_remove;
+mod in_user_namespace;
+mod mount;
+mod run;
+mod status;
+mod unmount;
+
+use crate::args::{Arguments, Command, DriverCommand};
+use crate::failure::Failure;
+
+/// Carries out the command; answers the exit code.
+///
+/// # Errors
+/// [`Failure`], with the exit code and the words for it.
+pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    let global = &arguments.global;
+    match &arguments.command {
+        Command::Driver(DriverCommand::List(_)) => driver_list::run(global),
+        Command::Driver(DriverCommand::Describe(arguments)) => driver_describe::run(global, arguments),
+        Command::Driver(DriverCommand::Install(arguments)) => driver_install::run(global, arguments),
+        Command::Driver(DriverCommand::Remove(arguments)) => driver_remove::run(global, arguments),
+        Command::Driver(DriverCommand::Explain(arguments)) => driver_explain::run(global, arguments),
+        Command::Call(arguments) => call::run(global, arguments),
+        Command::Mount(arguments) => mount::run(global, arguments),
+        Command::Unmount(arguments) => unmount::run(global, arguments),
+        Command::Status(_) => status::run(global),
+        Command::Run(arguments) => run::run(global, arguments),
+        Command::Completions(arguments) => completions::completions(arguments.shell),
+        Command::Man(arguments) => completions::man(&arguments.directory),
+        Command::ContainerInit(arguments) => container_init::run(arguments),
+        Command::InUserNamespace(arguments) => in_user_namespace::run(arguments),
+    }
+}

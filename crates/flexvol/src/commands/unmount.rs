@@ -1,0 +1,38 @@
+//! `flexvol unmount`.
+
+use flexvolume_host::contract::PodUid;
+
+use super::mount::{PodReport, Report, text};
+use crate::args::{Global, UnmountArguments};
+use crate::failure::{BAD_INPUT, Failure, OK, STEP_FAILED};
+use crate::manifest::resolve::pods;
+use crate::secrets::ManifestSecrets;
+use crate::session::Session;
+use crate::workload::{documents, no_pod};
+
+pub(super) fn run(global: &Global, arguments: &UnmountArguments) -> Result<u8, Failure> {
+    let session = Session::new(global, ManifestSecrets::default())?;
+    let manager = session.manager();
+    let mut report = Report { pods: Vec::new() };
+    let mut failed = Failure { code: STEP_FAILED, lines: Vec::new() };
+    for (uid, name) in wanted(arguments)? {
+        match manager.unmount(&uid) {
+            Ok(unmounted) => report.pods.push(PodReport::new(uid.to_string(), name, unmounted)),
+            Err(errors) => failed.lines.extend(Failure::from(errors).lines),
+        }
+    }
+    session.output.print(&report, |report| text(report, "unmounted"))?;
+    if failed.lines.is_empty() { Ok(OK) } else { Err(failed) }
+}
+
+/// The pods by uid, with their names where they are known.
+fn wanted(arguments: &UnmountArguments) -> Result<Vec<(PodUid, Option<String>)>, Failure> {
+    let mut wanted = Vec::new();
+    for uid in &arguments.pod {
+        let uid = PodUid::parse(uid.clone()).map_err(|error| Failure::new(BAD_INPUT, error))?;
+        wanted.push((uid, None));
+    }
+    let named = pods(&documents(&arguments.files)?)?;
+    wanted.extend(named.into_iter().map(|(uid, name)| (uid, Some(name))));
+    if wanted.is_empty() { Err(no_pod()) } else { Ok(wanted) }
+}
