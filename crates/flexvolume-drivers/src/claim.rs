@@ -1,14 +1,16 @@
 //! Who uses a mount dir: `unmount` is told the mount dir and nothing else.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use flexvolume_os::atomic;
+use flexvolume_os::lock::Lock;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, VolumeError};
-use crate::pool::{encode, short_name};
+use crate::error::{Result, VolumeError, at};
+use crate::pool::{PATIENCE, encode, short_name};
 use crate::record;
-use std::os::unix::ffi::OsStrExt;
 
 /// A directory of claims, one file per mount dir.
 #[derive(Debug, Clone)]
@@ -27,6 +29,13 @@ struct Claim<T> {
 impl Claims {
     fn file(&self, mount_dir: &Path) -> PathBuf {
         self.directory.join(format!("{}.claim", short_name(mount_dir)))
+    }
+
+    /// Keeps other calls for this mount dir away, in whatever process. The directory of claims is made if need be.
+    pub(crate) fn lock(&self, mount_dir: &Path) -> Result<Lock> {
+        atomic::create_directories(&self.directory, 0o700).map_err(at("make directory", &self.directory))?;
+        let path = self.directory.join(format!(".{}.lock", short_name(mount_dir)));
+        Ok(Lock::acquire(&path, PATIENCE)?)
     }
 
     /// What is recorded for this mount dir, `None` for nothing.
@@ -56,4 +65,33 @@ impl Claims {
 /// A mount dir as text, whatever bytes it has.
 pub(crate) fn name(mount_dir: &Path) -> String {
     encode(mount_dir.as_os_str().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_found_by_its_mount_dir() {
+        let root = tempfile::tempdir().unwrap();
+        let claims = Claims { directory: root.path().to_owned() };
+        let mount_dir = Path::new("/pods/1/volumes/flexvol~scratch/a b\n");
+        assert_eq!(claims.load::<u32>(mount_dir).unwrap(), None);
+        claims.store(mount_dir, 7).unwrap();
+        assert_eq!(claims.load::<u32>(mount_dir).unwrap(), Some(7));
+        assert_eq!(claims.load::<u32>(Path::new("/pods/2")).unwrap(), None);
+        claims.remove(mount_dir).unwrap();
+        claims.remove(mount_dir).unwrap();
+        assert_eq!(claims.load::<u32>(mount_dir).unwrap(), None);
+    }
+
+    #[test]
+    fn another_mount_dir_of_the_same_short_name_is_not_ours() {
+        let root = tempfile::tempdir().unwrap();
+        let claims = Claims { directory: root.path().to_owned() };
+        claims.store(Path::new("/one"), 7).unwrap();
+        std::fs::rename(claims.file(Path::new("/one")), claims.file(Path::new("/other"))).unwrap();
+        let error = claims.load::<u32>(Path::new("/other")).unwrap_err();
+        assert!(matches!(error, VolumeError::CannotKnow { .. }), "{error}");
+    }
 }

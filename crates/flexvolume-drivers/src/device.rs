@@ -123,7 +123,11 @@ pub(crate) fn access(access: flexvolume::Access) -> Access {
 /// Mounts a ready volume. The caller holds its lock and knows that nothing is mounted at the target.
 pub(crate) fn mount(volume: &Volume, record: &Record, target: Target<'_>, system: &System) -> Result<()> {
     let path = volume.image();
-    drop(image::open(volume, record)?);
+    let image = image::open(volume, record)?;
+    if target.access == Access::ReadWrite {
+        image::reserve_again(&image, volume, record)?;
+    }
+    drop(image);
     let (device, use_) = attach(&path, target.access)?;
     hit("device.attached");
     if use_ == Use::First && target.access == Access::ReadWrite {
@@ -147,8 +151,10 @@ fn mount_options(record: &Record, access: Access) -> Vec<String> {
         // Its default is to go on writing after it has found itself damaged.
         options.push("errors=remount-ro".to_owned());
     }
-    if record.allocation == Allocation::Thin && access == Access::ReadWrite {
-        options.push("discard".to_owned());
+    if access == Access::ReadWrite {
+        // Said both ways: btrfs discards unless it is told not to.
+        let discard = if record.allocation == Allocation::Thin { "discard" } else { "nodiscard" };
+        options.push(discard.to_owned());
     }
     options
 }

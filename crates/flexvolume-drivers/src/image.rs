@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -85,14 +86,6 @@ fn image_file(path: &Path) -> ImageFile {
         Ok(_) => ImageFile::NotAFile,
         Err(error) if error.kind() == io::ErrorKind::NotFound => ImageFile::Missing,
         Err(error) => ImageFile::Unknown(error),
-    }
-}
-
-/// Errs when something of the volume's name belongs to somebody else, before anything is written.
-pub(crate) fn refuse_others(volume: &Volume, wanted: &Record) -> Result<()> {
-    match look_up(volume, &wanted.owner).known()? {
-        Some(record) => agrees(&record, wanted),
-        None => Ok(()),
     }
 }
 
@@ -225,18 +218,22 @@ fn build(attempt: &Path, record: &Record, runner: &dyn Runner) -> Result<()> {
 /// Gives the file the record's size, and for a reserved volume its blocks. `old` is its size so far.
 fn allocate(file: &File, path: &Path, old: u64, record: &Record) -> Result<()> {
     if record.allocation == Allocation::Reserved {
-        let added = record.size - old;
-        // With the size kept, a failure leaves blocks beyond the end only, which the next truncation frees.
-        match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, old, added) {
-            Err(rustix::io::Errno::OPNOTSUPP) => {
-                let why = "is on a file system that cannot reserve space: set the option \"allocation\" to \"thin\"";
-                let path = path.parent().unwrap_or(path).to_owned();
-                return Err(VolumeError::Pool { path, why });
-            }
-            other => other.map_err(at("reserve the blocks of", path))?,
-        }
+        reserve(file, path, old, record.size - old)?;
     }
     file.set_len(record.size).map_err(at("size image", path))
+}
+
+/// Allocates blocks where there are none. The file's size is kept: a failure leaves blocks beyond the end only, which
+/// the next truncation frees.
+fn reserve(file: &File, path: &Path, from: u64, bytes: u64) -> Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, from, bytes) {
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            let why =
+                "is on a file system that cannot reserve space: set the option \"allocation\" to \"thin\"";
+            Err(VolumeError::Pool { path: path.parent().unwrap_or(path).to_owned(), why })
+        }
+        other => other.map_err(at("reserve the blocks of", path)),
+    }
 }
 
 fn room_for(volume: &Volume, needed: u64) -> Result<()> {
@@ -261,6 +258,18 @@ pub(crate) fn open(volume: &Volume, record: &Record) -> Result<File> {
     }
     verify(&file, &path, record)?;
     Ok(file)
+}
+
+/// Gives a reserved image back the blocks that somebody's `fstrim` has taken out of it.
+pub(crate) fn reserve_again(file: &File, volume: &Volume, record: &Record) -> Result<()> {
+    let path = volume.image();
+    let metadata = file.metadata().map_err(at("look at image", &path))?;
+    let missing = metadata.len().saturating_sub(metadata.blocks().saturating_mul(512));
+    if record.allocation == Allocation::Thin || missing == 0 {
+        return Ok(());
+    }
+    room_for(volume, missing)?;
+    reserve(file, &path, 0, metadata.len())
 }
 
 fn verify(file: &File, path: &Path, record: &Record) -> Result<()> {
@@ -344,3 +353,6 @@ fn delete(path: &Path) -> Result<()> {
         other => other.map_err(at("remove", path)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,17 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use flexvolume::{Capabilities, Driver, Error, Options};
+use flexvolume_os::System;
 use flexvolume_os::failpoint::hit;
 use flexvolume_os::lock::Lock;
-use flexvolume_os::{System, atomic};
+use flexvolume_os::mount::Access;
 use serde::{Deserialize, Serialize};
 
 use crate::claim::{self, Claims};
 use crate::device::{self, Already, Mounted, Target};
-use crate::error::{Result, VolumeError, at};
+use crate::error::{Result, VolumeError};
 use crate::image::{self, Lookup};
 use crate::pool::{Pool, Volume, VolumeId, WhenMissing};
-use crate::record::{Record, State};
+use crate::record::{self, Record, State};
 use crate::request::ImageRequest;
 
 /// As it stands in the records.
@@ -59,52 +60,88 @@ impl LoopEphemeral {
             return Ok(());
         }
         volume.pool.prepare(self.when_missing(&request.directory))?;
-        let claims = &self.claims.directory;
-        atomic::create_directories(claims, 0o700).map_err(at("make directory", claims))?;
+        let mount_dir_lock = self.claims.lock(mount_dir)?;
+        let outcome = self.set_up_alone(&volume, &request, target);
+        mount_dir_lock.discard()?;
+        outcome
+    }
+
+    fn set_up_alone(&self, volume: &Volume, request: &ImageRequest, target: Target<'_>) -> Result<()> {
+        self.claim(target.path, request)?;
         let lock = volume.lock()?;
-        if device::already_mounted(&volume, target, &*self.system.mounter)? == Already::Mounted {
+        if device::already_mounted(volume, target, &*self.system.mounter)? == Already::Mounted {
             return Ok(());
         }
-        let existed =
-            matches!(image::look_up(&volume, OWNER), Lookup::Present(record) if record.state == State::Ready);
-        let outcome = self.make_and_mount(&volume, &request, target);
+        let existed = self.has_data(volume, target.path);
+        let outcome = self.make_and_mount(volume, request, target);
         if outcome.is_err() && !existed {
             // The host does not call `unmount` after a failed `mount`: nothing of the attempt may stay. Should this
             // fail too, the claim and the record say what is left, and the next call of either kind removes it.
-            let _ = self.take_down_volume(&volume, mount_dir, lock);
+            let _ = self.remove(volume, target.path, lock);
         }
         outcome
     }
 
+    /// Records that the mount dir is for this volume, before anything of it exists.
+    fn claim(&self, mount_dir: &Path, request: &ImageRequest) -> Result<()> {
+        let id = request.id.as_str();
+        if let Some(held) = self.claims.load::<Holds>(mount_dir)?.filter(|held| held.id != id) {
+            let remedy = format!("it is the mount dir of the volume {:?}; unmount that first", held.id);
+            return Err(VolumeError::Busy { path: mount_dir.to_owned(), remedy });
+        }
+        let directory = request.directory.clone();
+        self.claims.store(mount_dir, Holds { directory, id: id.to_owned() })?;
+        hit("ephemeral.claimed");
+        Ok(())
+    }
+
+    /// Whether this mount dir's pod may have written to the volume already.
+    fn has_data(&self, volume: &Volume, mount_dir: &Path) -> bool {
+        let Lookup::Present(record) = image::look_up(volume, OWNER) else { return false };
+        record.state == State::Ready && belongs_to(&record, mount_dir)
+    }
+
     fn make_and_mount(&self, volume: &Volume, request: &ImageRequest, target: Target<'_>) -> Result<()> {
         let fresh = Record::creating(OWNER, request, Some(claim::name(target.path)))?;
-        image::refuse_others(volume, &fresh)?;
-        let id = request.id.as_str().to_owned();
-        self.claims.store(target.path, Holds { directory: request.directory.clone(), id })?;
-        hit("ephemeral.claimed");
         let record = image::ensure(volume, fresh, &*self.system.runner)?;
         device::mount(volume, &record, target, &self.system)
     }
 
     fn take_down(&self, mount_dir: &Path) -> Result<()> {
+        let mount_dir_lock = self.claims.lock(mount_dir)?;
+        let outcome = self.take_down_alone(mount_dir);
+        mount_dir_lock.discard()?;
+        outcome
+    }
+
+    fn take_down_alone(&self, mount_dir: &Path) -> Result<()> {
+        if let Some(volume) = self.volume_at(mount_dir)? {
+            volume.pool.prepare(WhenMissing::Refuse)?;
+            let lock = volume.lock()?;
+            self.unmount_only(&volume, mount_dir)?;
+            self.remove(&volume, mount_dir, lock)?;
+        }
+        self.claims.remove(mount_dir)?;
+        hit("ephemeral.released");
+        Ok(())
+    }
+
+    /// Unmounts the volume, and nothing else.
+    fn unmount_only(&self, volume: &Volume, mount_dir: &Path) -> Result<()> {
         let mounter = &*self.system.mounter;
-        let Some(volume) = self.volume_at(mount_dir)? else { return Ok(()) };
-        volume.pool.prepare(WhenMissing::Refuse)?;
-        let lock = volume.lock()?;
         match device::mounted_at(mount_dir, mounter)? {
-            Mounted::Nothing => {}
-            Mounted::Dead(_) => device::unmount(mount_dir, mounter)?,
+            Mounted::Nothing => Ok(()),
+            Mounted::Dead(_) => device::unmount(mount_dir, mounter),
             Mounted::Other(source) => {
                 let why = format!("is the mount point of {source}, not of {}", volume.image().display());
-                return Err(VolumeError::NotOurs { path: mount_dir.to_owned(), why });
+                Err(VolumeError::NotOurs { path: mount_dir.to_owned(), why })
             }
             Mounted::Image { .. } => {
-                let target = Target { path: mount_dir, access: flexvolume_os::mount::Access::ReadOnly };
-                device::already_mounted(&volume, target, mounter)?;
-                device::unmount(mount_dir, mounter)?;
+                let target = Target { path: mount_dir, access: Access::ReadOnly };
+                device::already_mounted(volume, target, mounter)?;
+                device::unmount(mount_dir, mounter)
             }
         }
-        self.take_down_volume(&volume, mount_dir, lock)
     }
 
     /// The volume of this mount dir: by its claim, or, should that be lost, by what is mounted there.
@@ -123,21 +160,24 @@ impl LoopEphemeral {
         }
     }
 
-    /// Removes the unmounted volume, then the claim, then the lock's file.
-    fn take_down_volume(&self, volume: &Volume, mount_dir: &Path, lock: Lock) -> Result<()> {
-        if let Some(record) = image::look_up(volume, OWNER).known()? {
-            let name = claim::name(mount_dir);
-            if record.mount_dir.as_ref() != Some(&name) {
-                let why = format!("belongs to the mount dir {:?}", record.mount_dir.unwrap_or_default());
-                return Err(VolumeError::NotOurs { path: volume.record(), why });
-            }
-            image::remove(volume, record)?;
+    /// Removes the unmounted volume, its lock's file, and then the claim.
+    fn remove(&self, volume: &Volume, mount_dir: &Path, lock: Lock) -> Result<()> {
+        match image::look_up(volume, OWNER).known()? {
+            Some(record) if belongs_to(&record, mount_dir) => image::remove(volume, record)?,
+            // Only a mount that failed because of it could have claimed another mount dir's volume.
+            Some(_) => {}
+            // A crash may have left a record that was not complete.
+            None => record::remove(&volume.record())?,
         }
         hit("ephemeral.removed");
-        self.claims.remove(mount_dir)?;
-        hit("ephemeral.released");
-        Ok(lock.discard()?)
+        lock.discard()?;
+        hit("ephemeral.unlocked");
+        self.claims.remove(mount_dir)
     }
+}
+
+fn belongs_to(record: &Record, mount_dir: &Path) -> bool {
+    record.mount_dir.as_ref() == Some(&claim::name(mount_dir))
 }
 
 fn unclaimed(mount_dir: &Path, source: &str) -> VolumeError {

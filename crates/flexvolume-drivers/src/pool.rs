@@ -14,7 +14,7 @@ use crate::error::{RequestError, Result, VolumeError, at};
 use crate::record::{self, Record};
 
 /// How long a call waits for another one on the same volume; then it fails and the host calls again.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A volume's id, and the file name that stands for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,5 +175,82 @@ impl Volume {
     /// Keeps other calls away from this volume, in whatever process, until dropped.
     pub(crate) fn lock(&self) -> Result<Lock> {
         Ok(Lock::acquire(&self.file(".", ".lock"), PATIENCE)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_safe_stays_readable() {
+        assert_eq!(encode(b"pvc-0b5c_data.1"), "pvc-0b5c_data.1");
+        assert_eq!(encode(b"0b5c-11/data"), "0b5c-11~data");
+    }
+
+    #[test]
+    fn no_name_leaves_the_directory_or_hides_or_looks_like_an_option() {
+        assert_eq!(encode(b".."), "%2E.");
+        assert_eq!(encode(b"."), "%2E");
+        assert_eq!(encode(b"-rf"), "%2Drf");
+        assert_eq!(encode(b"../../etc/passwd"), "%2E.~..~etc~passwd");
+        assert_eq!(encode(b"a\nb\0~%"), "a%0Ab%00%7E%25");
+    }
+
+    proptest! {
+        #[test]
+        fn different_ids_have_different_plain_file_names(one: Vec<u8>, other: Vec<u8>) {
+            let (name, other_name) = (encode(&one), encode(&other));
+            prop_assert_eq!(one == other, name == other_name);
+            prop_assert!(!name.starts_with(['.', '-']));
+            prop_assert!(name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/'));
+        }
+    }
+
+    #[test]
+    fn an_id_must_fit_into_a_file_name() {
+        assert!(VolumeId::parse("").is_err());
+        assert!(VolumeId::parse(&"a".repeat(201)).is_err());
+        assert!(VolumeId::parse(&"\n".repeat(100)).is_err());
+        let longest = VolumeId::parse(&"a".repeat(200)).unwrap();
+        let volume = Pool::at("/pool".into()).volume(longest);
+        let paths = [volume.image(), volume.record(), volume.attempt("01234567-89"), volume.trash()];
+        assert!(paths.iter().all(|path| path.file_name().unwrap().len() <= 255 - ".tmp.".len()));
+    }
+
+    #[test]
+    fn short_names_are_stable_across_versions() {
+        assert_eq!(short_name(Path::new("")), "cbf29ce484222325");
+        assert_eq!(short_name(Path::new("/a/b")), "363e289cb38ee0cc");
+    }
+
+    #[test]
+    fn a_pool_that_others_can_change_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let refusal = |path: PathBuf| Pool::at(path).prepare(WhenMissing::Refuse).unwrap_err().to_string();
+        let open = root.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(refusal(open).ends_with("can be written by other users: set its mode to 0700"));
+        let link = root.path().join("link");
+        symlink("/etc", &link).unwrap();
+        assert!(refusal(link).ends_with("is a symlink: name the directory itself"));
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(refusal(file).ends_with("is not a directory"));
+        assert!(refusal(root.path().join("gone")).contains("mount its disk"));
+    }
+
+    #[test]
+    fn the_driver_makes_its_own_pool_for_itself_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let pool = Pool::at(root.path().join("state/loop"));
+        pool.prepare(WhenMissing::Make).unwrap();
+        pool.prepare(WhenMissing::Make).unwrap();
+        assert_eq!(fs::metadata(pool.directory()).unwrap().mode() & 0o777, 0o700);
     }
 }

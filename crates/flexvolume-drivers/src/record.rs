@@ -35,7 +35,7 @@ pub(crate) enum State {
 /// The record of one volume, `<volume>.json` beside its image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    version: u32,
+    pub(crate) version: u32,
     /// The driver.
     pub(crate) owner: String,
     pub(crate) id: String,
@@ -143,4 +143,77 @@ pub(crate) fn store<T: Serialize>(path: &Path, record: &T) -> Result<()> {
 /// Removes a record durably; absent is fine.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     atomic::remove(path).map_err(at("remove record", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use flexvolume::Access;
+
+    use super::*;
+    use crate::pool::VolumeId;
+
+    fn record() -> Record {
+        let request = ImageRequest {
+            directory: PathBuf::from("/pool"),
+            id: VolumeId::parse("data").unwrap(),
+            size: 64 << 20,
+            fs_type: FsType::Xfs,
+            allocation: Allocation::Thin,
+            access: Access::ReadWrite,
+        };
+        Record::creating("flexvol/loop", &request, None).unwrap()
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data.json");
+        assert_eq!(load::<Record>(&path).unwrap(), None);
+        let written = Record { mount_dir: Some("~pods~x".to_owned()), ..record() };
+        store(&path, &written).unwrap();
+        assert_eq!(load(&path).unwrap(), Some(written));
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert_eq!(load::<Record>(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn the_format_on_disk_is_stable() {
+        let record = Record { uuid: "u".to_owned(), created: 7, ..record() };
+        let expected = concat!(
+            r#"{"version":1,"owner":"flexvol/loop","id":"data","state":"creating","created_size":67108864,"#,
+            r#""size":67108864,"fs_type":"xfs","uuid":"u","allocation":"thin","created":7}"#
+        );
+        assert_eq!(serde_json::to_string(&record).unwrap(), expected);
+    }
+
+    #[test]
+    fn each_record_has_a_uuid_of_its_own() {
+        let (one, other) = (record(), record());
+        assert_ne!(one.uuid, other.uuid);
+        assert_eq!(one.uuid.len(), 36);
+    }
+
+    #[test]
+    fn what_is_no_record_is_never_an_absent_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data.json");
+        let newer = serde_json::to_string(&record()).unwrap().replace("\"version\":1", "\"version\":2");
+        let other_fs = serde_json::to_string(&record()).unwrap().replace("xfs", "zfs");
+        let long = format!("{}{}", " ".repeat(70_000), serde_json::to_string(&record()).unwrap());
+        for damaged in ["", "{", "null", "{}", "{\"version\":1}", "\u{0}\u{0}", &newer, &other_fs, &long] {
+            std::fs::write(&path, damaged).unwrap();
+            let error = load::<Record>(&path).unwrap_err();
+            assert!(matches!(error, VolumeError::CannotKnow { .. }), "{error}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        symlink("/etc/passwd", &path).unwrap();
+        assert!(matches!(load::<Record>(&path), Err(VolumeError::CannotKnow { .. })));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(matches!(load::<Record>(&path), Err(VolumeError::CannotKnow { .. })));
+    }
 }

@@ -173,3 +173,6 @@ fn allocation(options: &Options) -> Result<Allocation, RequestError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::{fs, io};
 
 use flexvolume::{Capabilities, Driver, Error, Options};
+use flexvolume_os::System;
 use flexvolume_os::failpoint::hit;
 use flexvolume_os::mount::MountPoint;
-use flexvolume_os::{System, atomic};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
@@ -53,8 +53,6 @@ impl Scratch {
             let why = "is not empty, and no record says that this driver prepared it".to_owned();
             return Err(VolumeError::NotOurs { path: mount_dir.to_owned(), why });
         }
-        let claims = &self.claims.directory;
-        atomic::create_directories(claims, 0o700).map_err(at("make directory", claims))?;
         self.claims.store(mount_dir, prepared)?;
         hit("scratch.claimed");
         set_mode(&directory, mount_dir, options)?;
@@ -62,10 +60,25 @@ impl Scratch {
         Ok(())
     }
 
+    /// Does something to the mount dir while no other call does.
+    fn alone(&self, mount_dir: &Path, step: impl FnOnce() -> Result<()>) -> Result<()> {
+        let lock = self.claims.lock(mount_dir)?;
+        let outcome = step();
+        lock.discard()?;
+        outcome
+    }
+
+    fn take_down(&self, mount_dir: &Path) -> Result<()> {
+        self.empty(mount_dir)?;
+        self.claims.remove(mount_dir)?;
+        hit("scratch.released");
+        Ok(())
+    }
+
     fn empty(&self, mount_dir: &Path) -> Result<()> {
         let directory = match self.open(mount_dir) {
             Err(VolumeError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                return self.claims.remove(mount_dir);
+                return Ok(());
             }
             other => other?,
         };
@@ -79,8 +92,6 @@ impl Scratch {
         self.refuse_mounts_below(mount_dir)?;
         sweep::empty(&directory, mount_dir)?;
         hit("scratch.emptied");
-        self.claims.remove(mount_dir)?;
-        hit("scratch.released");
         Ok(())
     }
 
@@ -131,10 +142,10 @@ impl Driver for Scratch {
     }
 
     fn mount(&self, mount_dir: &Path, options: &Options) -> std::result::Result<(), Error> {
-        Ok(self.prepare(mount_dir, options)?)
+        Ok(self.alone(mount_dir, || self.prepare(mount_dir, options))?)
     }
 
     fn unmount(&self, mount_dir: &Path) -> std::result::Result<(), Error> {
-        Ok(self.empty(mount_dir)?)
+        Ok(self.alone(mount_dir, || self.take_down(mount_dir))?)
     }
 }

@@ -47,3 +47,36 @@ fn text(uuid: u128) -> String {
     let groups = [0..8, 8..12, 12..16, 16..20, 20..32];
     groups.map(|range| digits.get(range).unwrap_or_default().to_owned()).join("-")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An image with nothing but the magic number and the UUID of `fs_type`.
+    fn image(fs_type: FsType) -> File {
+        let file = tempfile::tempfile().unwrap();
+        let layout = layout(fs_type).unwrap();
+        file.set_len(1 << 20).unwrap();
+        file.write_all_at(layout.magic, layout.magic_at).unwrap();
+        file.write_all_at(&[0x5a; 16], layout.uuid_at).unwrap();
+        file
+    }
+
+    #[test]
+    fn each_file_system_is_known_by_its_own_superblock_only() {
+        let kinds = [FsType::Ext4, FsType::Xfs, FsType::Btrfs];
+        for made in kinds {
+            for asked in kinds {
+                let found = uuid(&image(made), asked).unwrap();
+                let expected = (made == asked).then(|| "5a5a5a5a-5a5a-5a5a-5a5a-5a5a5a5a5a5a".to_owned());
+                assert_eq!(found, expected, "{made:?} {asked:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_that_is_too_short_holds_nothing() {
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(uuid(&file, FsType::Btrfs).unwrap(), None);
+    }
+}

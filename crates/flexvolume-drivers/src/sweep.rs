@@ -97,3 +97,56 @@ fn entries(directory: impl AsFd) -> std::result::Result<Vec<CString>, Errno> {
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn open(path: &Path) -> File {
+        File::open(path).unwrap()
+    }
+
+    #[test]
+    fn what_lies_behind_a_symlink_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let (target, inside) = (root.path().join("target"), root.path().join("inside"));
+        fs::create_dir_all(inside.join("deep")).unwrap();
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("keep"), "x").unwrap();
+        symlink(&target, inside.join("link")).unwrap();
+        symlink(&target, inside.join("deep/link")).unwrap();
+        symlink("/nowhere", inside.join("dangling")).unwrap();
+        empty(&open(&inside), &inside).unwrap();
+        assert!(is_empty(&open(&inside), &inside).unwrap());
+        assert_eq!(fs::read_to_string(target.join("keep")).unwrap(), "x");
+    }
+
+    #[test]
+    fn neither_depth_nor_names_of_ours_stop_it() {
+        let root = tempfile::tempdir().unwrap();
+        for name in [".removed-1", ".removed-2"] {
+            fs::create_dir_all(root.path().join(name).join("x/y")).unwrap();
+        }
+        let mut directory = OwnedFd::from(open(root.path()));
+        // Deeper than a path can be long, and than there may be open descriptors.
+        for _ in 0..3000 {
+            rustix::fs::mkdirat(&directory, "deeper", Mode::RWXU).unwrap();
+            rustix::fs::openat(&directory, "file", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap();
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            directory = rustix::fs::openat(&directory, "deeper", flags, Mode::empty()).unwrap();
+        }
+        empty(&open(root.path()), root.path()).unwrap();
+        assert!(is_empty(&open(root.path()), root.path()).unwrap());
+    }
+
+    #[test]
+    fn an_error_names_the_entry() {
+        let path = PathBuf::from("/mount/dir");
+        let error = refused(&path, c"sub", Errno::XDEV).to_string();
+        assert_eq!(error, "/mount/dir/sub is still in use: something is mounted there; unmount it first");
+    }
+}

@@ -32,18 +32,32 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(parent(path))
 }
 
-/// Removes the file and makes the removal durable. Absent is fine.
+/// Removes the file, and the temporary file that a crash in [`write`] may have left beside it, and makes the removal
+/// durable. Absent is fine.
 ///
 /// # Errors
 /// The system's error.
 pub fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
+    let (removed, swept) = (remove_file(path)?, remove_file(&temporary_name(path)?)?);
+    if removed == Removal::WasAbsent && swept == Removal::WasAbsent {
+        return Ok(());
     }
     failpoint::hit("atomic.removed");
     sync_directory(parent(path))
+}
+
+#[derive(PartialEq)]
+enum Removal {
+    Removed,
+    WasAbsent,
+}
+
+fn remove_file(path: &Path) -> io::Result<Removal> {
+    match std::fs::remove_file(path) {
+        Ok(()) => Ok(Removal::Removed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Removal::WasAbsent),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes the entries of a directory durable.

@@ -1,7 +1,7 @@
 //! Named points at which a test can end or delay the process.
 //!
 //! Compiled in only with the feature `failpoints`. `FLEXVOL_FAILPOINT=NAME=ACTION` with the actions `abort`, `hang`,
-//! `sleep:MILLISECONDS`; `NAME` may end in `*`. With `FLEXVOL_FAILPOINT_LOG=FILE` every point that is passed is
+//! `sleep:MILLISECONDS`; `NAME` may end in `*`, and `NAME#3` is the third time that it is passed. With `FLEXVOL_FAILPOINT_LOG=FILE` every point that is passed is
 //! appended to the file, one name a line, so that a test learns the points instead of listing them.
 //!
 //! `abort` is death by SIGKILL: no destructor runs and nothing is flushed, as in a power cut of this one process.
@@ -20,6 +20,7 @@ pub use enabled::hit;
 mod enabled {
     use std::ffi::OsStr;
     use std::io::Write as _;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     /// Acts if the environment says so.
@@ -29,7 +30,7 @@ mod enabled {
         }
         if let Ok(setting) = std::env::var("FLEXVOL_FAILPOINT")
             && let Some((pattern, action)) = setting.split_once('=')
-            && matches(pattern, name)
+            && is_now(pattern, name)
         {
             act(action);
         }
@@ -40,6 +41,17 @@ mod enabled {
         if let Ok(mut log) = opened {
             // One write, so that the lines of parallel processes do not mix.
             let _ = log.write_all(format!("{name}\n").as_bytes());
+        }
+    }
+
+    /// Whether this passage is the one that is meant; counts the ones before.
+    fn is_now(pattern: &str, name: &str) -> bool {
+        static PASSED: AtomicUsize = AtomicUsize::new(0);
+        match pattern.split_once('#') {
+            None => matches(pattern, name),
+            Some((pattern, number)) => {
+                matches(pattern, name) && number.parse() == Ok(PASSED.fetch_add(1, Ordering::Relaxed) + 1)
+            }
         }
     }
 
