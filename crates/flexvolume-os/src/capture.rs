@@ -167,7 +167,7 @@ impl Run {
 
     /// Reads once from a pipe that has something; closes it at its end.
     fn read(&mut self, index: usize) {
-        let mut buffer = [0_u8; 16 << 10];
+        let mut buffer = [0_u8; 4 << 10];
         let (pipe, descriptor) = &self.pipes[index];
         match rustix::io::read(descriptor.as_fd(), &mut buffer) {
             Ok(0) => drop(self.pipes.remove(index)),

@@ -10,6 +10,7 @@ pub mod failpoint;
 pub mod fake;
 pub mod filesystem;
 mod kernel;
+mod liveness;
 pub mod lock;
 pub mod loop_device;
 pub mod mount;

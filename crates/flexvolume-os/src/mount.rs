@@ -6,11 +6,12 @@ use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatVfsMountFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatVfsMountFlags, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use thiserror::Error;
 
+use crate::liveness;
 use crate::mountinfo::MountTable;
 
 /// Whether writing is allowed.
@@ -111,7 +112,8 @@ pub trait Mounter: Send + Sync {
     /// [`MountError`].
     fn unmount_lazy(&self, target: &Path) -> Result<(), MountError>;
 
-    /// Is `path` the root of a mount? Asks the kernel without touching a network file system.
+    /// Is `path` the root of a mount? Asks the kernel, and then a file system without a disk of its own (network, FUSE)
+    /// whether it is still there, for at most a second: a server that is slow leaves it at [`MountPoint::Yes`].
     ///
     /// # Errors
     /// [`MountError`] when the kernel gives no answer.
@@ -173,10 +175,12 @@ impl Mounter for SystemMounter {
     }
 
     fn mount_point(&self, path: &Path) -> Result<MountPoint, MountError> {
-        // No automount, no symlink, no question to a server: this must answer also when the server does not.
+        // No automount, no symlink, and at first no question to a server: this must answer also when it does not.
         let how = AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC;
         match rustix::fs::statx(CWD, path, how, StatxFlags::TYPE) {
-            Ok(answer) if answer.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => Ok(MountPoint::Yes),
+            Ok(answer) if answer.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => {
+                Ok(alive(path, &answer))
+            }
             Ok(answer) if answer.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) => {
                 Ok(MountPoint::No)
             }
@@ -280,6 +284,18 @@ fn is_dead(errno: Errno) -> bool {
         errno,
         Errno::NOTCONN | Errno::STALE | Errno::IO | Errno::ACCESS | Errno::HOSTDOWN | Errno::NODEV
     )
+}
+
+/// A mount that is there, or dead: the kernel remembers what a file system said last, also when its daemon is gone.
+fn alive(path: &Path, answer: &Statx) -> MountPoint {
+    // A block device has a major number, and no daemon that could be gone.
+    if answer.stx_dev_major != 0 {
+        return MountPoint::Yes;
+    }
+    match liveness::ask(path) {
+        Err(errno) if is_dead(errno) => MountPoint::Dead(errno.raw_os_error()),
+        _ => MountPoint::Yes,
+    }
 }
 
 /// Whether the table has a mount at `path`, whose parent may lead through symlinks.

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use rustix::thread::UnshareFlags;
 
@@ -61,8 +62,13 @@ fn enter_mounts(propagation: Propagation) -> io::Result<()> {
 }
 
 fn single_thread() -> io::Result<()> {
-    match fs::read_dir("/proc/self/task")?.count() {
-        1 => Ok(()),
-        _ => Err(rustix::io::Errno::INVAL.into()),
+    /// A thread that was joined a moment ago may still be listed.
+    const TRIES: u32 = 100;
+    for _ in 0..TRIES {
+        if fs::read_dir("/proc/self/task")?.count() == 1 {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
+    Err(rustix::io::Errno::INVAL.into())
 }
