@@ -12,7 +12,7 @@ use super::plan::{self, DevicePlan, DeviceStep, Leftover};
 use super::record::{Device, Found, Spec};
 use super::shelf::{self, Kept, Shelf};
 use super::{Phase, locks};
-use crate::plugin::AttachablePlugin;
+use crate::plugin::{AttachablePlugin, Attachments};
 use crate::spec::VolumeSpec;
 use crate::{VolumeHost, paths};
 
@@ -102,7 +102,9 @@ impl DeviceWork<'_> {
         let mut kept = match stored {
             Some(kept) => kept,
             // The record goes after everything else: without one and without a directory there is nothing to undo.
-            None if self.look()? == Seen::Absent => return Ok(()),
+            None if self.look()? == Seen::Absent => {
+                return shelf.forget(&self.driver, &self.volume).map_err(at("remove the record"));
+            }
             None => shelf.new_record(self.unknown_device(Spec::bare(&self.driver, &self.volume))),
         };
         let others = kept.record.pods.iter().any(|user| user != pod);
@@ -126,9 +128,20 @@ impl DeviceWork<'_> {
         kept.advance(Phase::Detaching)?;
         hit("lifecycle.detach.recorded");
         let _one_at_a_time = locks::driver(self.host, &self.driver).map_err(at("detach"))?;
-        self.plugin.detach(self.volume.as_str(), &kept.record.node).map_err(at("detach"))?;
+        match self.plugin.detach(self.volume.as_str(), &kept.record.node) {
+            Err(_) if self.is_known_detached(&kept.record) => {}
+            said => said.map_err(at("detach"))?,
+        }
         hit("lifecycle.detach.called");
         Ok(())
+    }
+
+    /// Many drivers fail to detach what is not attached. Only the driver's own word that it is not counts: a detach that
+    /// is wrongly taken for done leaves the volume attached for ever.
+    fn is_known_detached(&self, record: &Device) -> bool {
+        let spec = record.spec.to_volume();
+        let answer = self.plugin.volumes_are_attached(&[&spec], &record.node);
+        matches!(answer, Ok(Attachments::Known(attached)) if attached == [false])
     }
 
     fn unmount_device(&self, kept: &mut Kept<Device>) -> Result<(), Failure> {

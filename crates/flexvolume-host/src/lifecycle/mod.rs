@@ -201,7 +201,7 @@ impl VolumeManager {
     ///
     /// # Errors
     /// [`LifecycleError`]: what this call had begun is undone in reverse order; what cannot be undone now stays on
-    /// record.
+    /// record. Volumes that were mounted before, also by a call that was killed, stay.
     pub fn mount(
         &self,
         pod: &Pod,
@@ -266,7 +266,7 @@ impl VolumeManager {
     /// What there is of a pod, in the order in which it is taken down, and what cannot be.
     fn on_record(&self, pod: &PodUid) -> Result<(Vec<Kept<Publish>>, Vec<LifecycleError>), LifecycleError> {
         let shelf = shelf::publishes(&self.host.root, pod);
-        shelf.set_damaged_aside()?;
+        shelf.clean_up()?;
         let shelf::Inventory { mut records, unreadable } = shelf.inventory()?;
         records.sort_by_key(|kept| std::cmp::Reverse(kept.record.position));
         let known: BTreeSet<_> =

@@ -89,7 +89,7 @@ impl VolumeManager {
         (kept, leftover): (&mut Kept<Publish>, Leftover),
     ) -> Result<Effect, Failure> {
         let device = kept.record.device.clone();
-        let _device_lock = device.as_ref().map(|device| self.lock_device(plugin, device)).transpose()?;
+        let _device_lock = device.as_ref().map(|device| self.lock_recorded(kept, device)).transpose()?;
         if leftover == Leftover::TakeDown {
             self.take_down(plugin, kept)?;
         }
@@ -130,7 +130,7 @@ impl VolumeManager {
             )
         })?;
         let device = kept.record.device.clone();
-        let device_lock = device.as_ref().map(|device| self.lock_device(&plugin, device)).transpose()?;
+        let device_lock = device.as_ref().map(|device| self.lock_device(kept, device)).transpose()?;
         let mut effect = Effect::Unchanged;
         if kept.record.phase != Phase::UnmountingDevice {
             effect = self.take_down(&plugin, kept)?;
@@ -140,9 +140,9 @@ impl VolumeManager {
             hit("lifecycle.unmount.done");
             self.device_work(&plugin, device)?.release(&kept.record.pod.uid)?;
         }
+        self.discard_device_lock(device_lock, &kept.record);
         kept.forget()?;
         hit("lifecycle.unmount.forgotten");
-        self.discard_device_lock(device_lock, &kept.record);
         Ok(effect)
     }
 
@@ -205,8 +205,21 @@ impl VolumeManager {
         })
     }
 
-    fn lock_device(&self, plugin: &Arc<VolumePlugin>, device: &VolumeName) -> Result<Lock, Failure> {
-        locks::device(&self.host, plugin.name(), device).map_err(at("lock the volume"))
+    /// Locks the device; a new record is written before, so that even the lock file has a trace that leads to it.
+    fn lock_recorded(&self, kept: &mut Kept<Publish>, device: &VolumeName) -> Result<Lock, Failure> {
+        let is_new = kept.generation() == 0;
+        if is_new {
+            kept.advance(Phase::Attaching)?;
+        }
+        let locked = self.lock_device(kept, device);
+        if is_new && locked.is_err() {
+            kept.forget()?;
+        }
+        locked
+    }
+
+    fn lock_device(&self, kept: &Kept<Publish>, device: &VolumeName) -> Result<Lock, Failure> {
+        locks::device(&self.host, &kept.record.driver, device).map_err(at("lock the volume"))
     }
 
     /// The lock's file goes when the device is gone.

@@ -69,6 +69,19 @@ impl Spec {
         }
     }
 
+    /// The volume as it was described.
+    pub(super) fn to_volume(&self) -> VolumeSpec {
+        VolumeSpec {
+            name: self.name.clone(),
+            driver: self.driver.clone(),
+            fs_type: self.fs_type.clone(),
+            access: if self.read_only { Access::ReadOnly } else { Access::ReadWrite },
+            options: self.options.clone(),
+            secret: self.secret.clone(),
+            source: self.source.clone(),
+        }
+    }
+
     /// Whether the volume is one that pods share by its name.
     pub(super) fn is_persistent(&self) -> bool {
         matches!(self.source, Source::PersistentVolume { .. })
@@ -290,6 +303,13 @@ pub(super) mod tests {
     fn records_come_back_as_they_were() {
         assert_eq!(decode(&encode(&device(), 3).unwrap()), Ok((device(), 3)));
         assert_eq!(decode(&encode(&publish(), 1).unwrap()), Ok((publish(), 1)));
+    }
+
+    #[test]
+    fn a_volume_comes_back_from_its_record_as_it_was() {
+        let volume = device().spec.to_volume();
+        assert_eq!(Spec::from(&volume), device().spec);
+        assert_eq!((volume.access, volume.fs_type.as_str()), (Access::ReadOnly, "ext4"));
     }
 
     #[test]

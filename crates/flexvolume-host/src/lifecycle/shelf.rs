@@ -112,11 +112,12 @@ impl<T: Record> Kept<T> {
     }
 
     /// Removes the record: everything is undone.
-    pub(super) fn forget(&self) -> Result<(), Failure> {
+    pub(super) fn forget(&mut self) -> Result<(), Failure> {
         let (driver, volume) = self.record.key();
-        let file = file_in(&self.place.directory, driver, volume);
-        let failed = |source| RecordError::File { step: "remove record", file: file.clone(), source };
-        atomic::remove(&file).map_err(failed).map_err(at("remove the record"))
+        let shelf = Shelf::<T> { place: Arc::clone(&self.place), kind: PhantomData };
+        shelf.forget(driver, volume).map_err(at("remove the record"))?;
+        self.generation = 0;
+        Ok(())
     }
 }
 
@@ -130,7 +131,7 @@ pub(super) struct Inventory<T> {
 impl UnreadableRecord {
     /// Whether it is where records are looked for, so that its volume cannot be worked on.
     pub(super) fn is_in_the_way(&self) -> bool {
-        self.file.extension().is_some_and(|extension| extension == RECORD)
+        is_record(&self.file)
     }
 }
 
@@ -203,10 +204,10 @@ impl<T: Record> Shelf<T> {
 
     /// The record in a file, none if the file is none of ours, or why it is not used.
     fn sort(&self, file: &Path) -> Result<Option<Kept<T>>, String> {
-        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with('.') {
+        let name = name_of(file);
+        if is_temporary(file) {
             Ok(None)
-        } else if name.ends_with(&format!(".{RECORD}")) {
+        } else if is_record(file) {
             self.load(file).map_err(|trouble| trouble.to_string())
         } else if name.contains(&format!(".{RECORD}.{SET_ASIDE}")) {
             Err("it was found damaged and set aside; remove it when its volume is in order".to_owned())
@@ -224,15 +225,29 @@ impl<T: Record> Shelf<T> {
         Ok(Some(Kept { generation, ..self.new_record(record) }))
     }
 
-    /// Sets damaged records aside. Only for those who hold the lock of all volumes in the directory.
-    pub(super) fn set_damaged_aside(&self) -> Result<(), RecordError> {
+    /// Sets damaged records aside and removes what crashes have left of records that never came to be. Only for those
+    /// who hold the lock of all volumes in the directory.
+    pub(super) fn clean_up(&self) -> Result<(), RecordError> {
         for file in entries(&self.place.directory)? {
-            let is_record = file.extension().is_some_and(|extension| extension == RECORD);
-            if is_record && matches!(self.load(&file), Err(Trouble::Illegible(Illegible::Damaged(_)))) {
-                set_aside(&file)?;
+            match (is_temporary(&file), is_record(&file)) {
+                (true, _) => fs::remove_file(&file).map_err(|source| RecordError::File {
+                    step: "remove",
+                    file,
+                    source,
+                })?,
+                (_, true) if matches!(self.load(&file), Err(Trouble::Illegible(Illegible::Damaged(_)))) => {
+                    set_aside(&file)?;
+                }
+                _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Removes what a crash may have left of the first record of a volume that has none.
+    pub(super) fn forget(&self, driver: &DriverName, volume: &VolumeName) -> Result<(), RecordError> {
+        let file = file_in(&self.place.directory, driver, volume);
+        atomic::remove(&file).map_err(|source| RecordError::File { step: "remove record", file, source })
     }
 }
 
@@ -267,6 +282,19 @@ enum Trouble {
     File(#[from] io::Error),
     #[error(transparent)]
     Illegible(#[from] Illegible),
+}
+
+fn name_of(file: &Path) -> &str {
+    file.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+fn is_record(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == RECORD) && !name_of(file).starts_with('.')
+}
+
+/// What [`atomic::write`] works on.
+fn is_temporary(file: &Path) -> bool {
+    name_of(file).starts_with('.') && name_of(file).ends_with(".tmp")
 }
 
 fn file_in(directory: &Path, driver: &DriverName, volume: &VolumeName) -> PathBuf {

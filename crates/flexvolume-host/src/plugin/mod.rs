@@ -24,7 +24,7 @@ pub use self::unmounter::Unmounter;
 
 use self::driver_call::{Answer, Executable};
 use crate::spec::{Pod, VolumeSpec};
-use crate::{Reading, VolumeHost, paths};
+use crate::{VolumeHost, paths};
 
 /// Whether an idempotent step did something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

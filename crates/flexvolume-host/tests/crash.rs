@@ -1,0 +1,140 @@
+//! A process that is killed at any point of mount or unmount: the next one comes to the same end.
+//!
+//! The points are learnt from a run that is not killed, so that none can be forgotten here.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod stage;
+
+use std::os::unix::process::ExitStatusExt;
+
+use stage::worker::{Volumes, Work, Worker, points, work_if_asked};
+use stage::{Stage, drivers, in_mount_namespace};
+
+const SIGKILL: i32 = 9;
+
+#[test]
+fn worker() {
+    work_if_asked();
+}
+
+fn new_stage() -> Stage {
+    let stage = Stage::new();
+    stage.install("plain", drivers::PLAIN);
+    stage.install("device", drivers::DEVICE);
+    let failing = drivers::PLAIN.replace("mount)\n", "mount) mount -t tmpfs x \"$2\"; fail 'no space'; \n");
+    stage.install("failing", &failing);
+    stage
+}
+
+/// Directories, mounts, records and what the drivers remember; and what `status` says.
+fn state_of(stage: &Stage) -> Vec<String> {
+    let overview = stage.manager().status().unwrap();
+    let mut state = stage.picture();
+    let line = |volume: &flexvolume_host::lifecycle::VolumeStatus| {
+        format!("{:?} {} {:?} {} {:?}", volume.pod, volume.volume, volume.phase, volume.mounted, volume.error)
+    };
+    state.extend(overview.volumes.iter().map(line));
+    assert_eq!(overview.unreadable, []);
+    state
+}
+
+fn learn(stage: &Stage, volumes: Volumes, work: Work) -> Vec<String> {
+    let log = stage.top().join("points");
+    let _ = std::fs::remove_file(&log);
+    Worker { log: Some(log.clone()), ..Worker::new(stage, volumes, work) }.run();
+    points(&log)
+}
+
+fn kill_at(stage: &Stage, volumes: Volumes, (work, point): (Work, &str)) {
+    let killed = Worker { failpoint: Some(format!("{point}=abort")), ..Worker::new(stage, volumes, work) };
+    let output = killed.run();
+    assert_eq!(output.status.signal(), Some(SIGKILL), "{point} was not passed: {output:?}");
+    let mut places: Vec<_> = stage.mounts().into_iter().map(|(place, _)| place).collect();
+    let all = places.len();
+    places.dedup();
+    assert_eq!(places.len(), all, "mounted twice at {point}");
+}
+
+/// For every point of both ways: killed there, then the same again, or the opposite.
+fn every_crash_converges(volumes: Volumes, at_least: usize) {
+    let stage = new_stage();
+    let there = learn(&stage, volumes, Work::Mount);
+    let mounted = state_of(&stage);
+    let back = learn(&stage, volumes, Work::Unmount);
+    let unmounted = state_of(&stage);
+    assert!(there.len() + back.len() >= at_least, "{there:?} {back:?}");
+    assert_ne!(mounted, unmounted);
+    for point in &there {
+        for next in [Work::Mount, Work::Unmount] {
+            let stage = new_stage();
+            kill_at(&stage, volumes, (Work::Mount, point));
+            converge(&stage, volumes, (next, point), (&mounted, &unmounted));
+        }
+    }
+    for point in &back {
+        for next in [Work::Mount, Work::Unmount] {
+            let stage = new_stage();
+            Worker::new(&stage, volumes, Work::Mount).succeed();
+            kill_at(&stage, volumes, (Work::Unmount, point));
+            converge(&stage, volumes, (next, point), (&mounted, &unmounted));
+        }
+    }
+}
+
+fn converge(
+    stage: &Stage,
+    volumes: Volumes,
+    (next, point): (Work, &str),
+    (mounted, unmounted): (&[String], &[String]),
+) {
+    Worker::new(stage, volumes, next).succeed();
+    if next == Work::Mount {
+        let mut state = state_of(stage);
+        // What was about to be written when the process was killed; it goes with the record.
+        state.retain(|line| !line.ends_with(".json.tmp"));
+        assert_eq!(state, mounted, "killed at {point}, then mounted");
+        Worker::new(stage, volumes, Work::Unmount).succeed();
+    }
+    assert_eq!(state_of(stage), unmounted, "killed at {point}, then {next:?}");
+}
+
+#[test]
+fn a_plain_volume_survives_a_crash_anywhere() {
+    if in_mount_namespace("a_plain_volume_survives_a_crash_anywhere") {
+        every_crash_converges(Volumes::Plain, 6);
+    }
+}
+
+#[test]
+fn an_attachable_volume_survives_a_crash_anywhere() {
+    if in_mount_namespace("an_attachable_volume_survives_a_crash_anywhere") {
+        every_crash_converges(Volumes::Attachable, 18);
+    }
+}
+
+#[test]
+fn undoing_a_failed_mount_survives_a_crash_anywhere() {
+    if !in_mount_namespace("undoing_a_failed_mount_survives_a_crash_anywhere") {
+        return;
+    }
+    let volumes = Volumes::AttachableThenFailing;
+    let stage = new_stage();
+    let passed = learn(&stage, volumes, Work::Mount);
+    assert!(passed.iter().any(|point| point == "lifecycle.detach.called"), "{passed:?}");
+    let undone = state_of(&stage);
+    assert_eq!(stage.mounts(), []);
+    for point in &passed {
+        for next in [Work::Mount, Work::Unmount] {
+            let stage = new_stage();
+            kill_at(&stage, volumes, (Work::Mount, point));
+            let output = Worker::new(&stage, volumes, next).run();
+            assert_eq!(output.status.success(), next == Work::Unmount, "{point}: {output:?}");
+            if next == Work::Mount {
+                // A volume that the killed call had mounted counts as mounted before, and stays until this.
+                Worker::new(&stage, volumes, Work::Unmount).succeed();
+            }
+            assert_eq!(state_of(&stage), undone, "killed at {point}, then {next:?}");
+        }
+    }
+}
