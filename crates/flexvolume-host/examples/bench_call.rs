@@ -1,7 +1,7 @@
 //! What the host adds to a driver, for `cargo xtask bench`.
 //!
-//! `bench_call call PLUGIN_DIR VENDOR/DRIVER ROUNDS` prints the median nanoseconds of a whole driver call and of a bare
-//! start of the same program with the same argument, taken in turn.
+//! `bench_call call PLUGIN_DIR VENDOR/DRIVER ROUNDS` prints the median nanoseconds of a whole `isattached` of an attachable
+//! driver and of a bare start of the same program with the same arguments, taken in turn.
 //!
 //! `bench_call volumes PLUGIN_DIR VENDOR/DRIVER ROOT COUNT` mounts all but the last of COUNT volumes below ROOT and
 //! prints `ready`; then, for each line on standard input, it sets the last one up, tears it down, and prints how many
@@ -20,9 +20,12 @@ use std::time::{Duration, Instant};
 use flexvolume_host::contract::{Access, DriverName, PodUid, VolumeName};
 use flexvolume_host::lifecycle::{PodVolume, VolumeManager};
 use flexvolume_host::os::System;
+use flexvolume_host::plugin::Attachments;
 use flexvolume_host::registry::Registry;
 use flexvolume_host::spec::{MounterArguments, Pod, Source, VolumeSpec};
 use flexvolume_host::{Deadlines, Reading, SecretError, SecretObject, SecretSource, VolumeHost};
+
+const NODE: &str = "bench";
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -43,10 +46,13 @@ fn measure_call(plugin_dir: &Path, driver: &str, rounds: usize) -> Result<()> {
     let plugin = registry.find_by_name(&DriverName::parse(driver)?)?;
     let spec = spec(driver, 0)?;
     let program = plugin.executable().to_owned();
+    let attachable = plugin.attachable().ok_or("the driver does not attach")?;
     let whole = || -> Result<Duration> {
         let start = Instant::now();
-        plugin.volume_name(&spec)?;
-        Ok(start.elapsed())
+        match attachable.volumes_are_attached(&[&spec], NODE)? {
+            Attachments::Known(_) => Ok(start.elapsed()),
+            Attachments::Unknown => Err("the driver was not asked".into()),
+        }
     };
     let (mut calls, mut starts) = (Vec::new(), Vec::new());
     for round in 0..rounds {
@@ -66,7 +72,11 @@ fn measure_call(plugin_dir: &Path, driver: &str, rounds: usize) -> Result<()> {
 fn bare(program: &Path) -> Result<Duration> {
     let options = r#"{"kubernetes.io/fsType":"","kubernetes.io/pvOrVolumeName":"v0","kubernetes.io/readwrite":"rw","size":"1Mi"}"#;
     let mut command = Command::new(program);
-    command.args(["getvolumename", options]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(["isattached", options, NODE])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let start = Instant::now();
     command.status()?;
     Ok(start.elapsed())
@@ -112,7 +122,7 @@ fn say(line: &str) -> io::Result<()> {
 fn host(plugin_dir: &Path, root: &Path) -> (Arc<VolumeHost>, Arc<Registry>) {
     let host = Arc::new(VolumeHost {
         root: root.to_owned(),
-        node: "bench".to_owned(),
+        node: NODE.to_owned(),
         system: System::host(),
         secrets: Arc::new(NoSecrets),
         reading: Reading::default(),

@@ -26,9 +26,9 @@ pub(super) const CALL: Group = Group { figures: &[CALL_FIGURE], measure: measure
 pub(super) const VOLUMES: Group = Group { figures: &[VOLUMES_FIGURE], measure: measure_volumes };
 
 fn measure_call(programs: &Programs, report: &mut dyn FnMut(Outcome)) -> Result<()> {
-    let plugins = install(programs, &programs.scratch("call")?, "scratch")?;
+    let plugins = install(programs, &programs.scratch("call")?, "loop")?;
     let mut command = Command::new(programs.get("bench_call")?);
-    command.arg("call").arg(&plugins).args(["flexvol.io/scratch", CALL_ROUNDS]);
+    command.arg("call").arg(&plugins).args(["flexvol.io/loop", CALL_ROUNDS]);
     let text = process::capture(&mut command)?;
     let words: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
     let [call, bare] = words[..] else { bail!("bench_call printed {text:?}") };
