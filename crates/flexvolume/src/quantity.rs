@@ -9,7 +9,8 @@ use thiserror::Error;
 ///
 /// It is read from a Kubernetes quantity, exactly as Kubernetes v1.37 `apimachinery/pkg/api/resource` reads one:
 /// a decimal number, then nothing, a decimal suffix (`n u m k M G T P E`), a binary suffix (`Ki Mi Gi Ti Pi Ei`) or
-/// an exponent (`e3`, `E-2`); a fraction of a byte is rounded up.
+/// an exponent (`e3`, `E-2`); a fraction of a byte is rounded up. It is stricter in two points: a unit without a number
+/// is an error and not zero, and too large a number is an error and neither cut nor wrapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Bytes(u64);
 
@@ -20,9 +21,15 @@ pub enum BytesError {
     /// There is no number at the beginning.
     #[error("is not a quantity; write a number and a unit without a space, such as 64Mi, 1.5Gi or 10G")]
     NotANumber,
-    /// What follows the number is not a suffix.
-    #[error("has an unknown unit; Ki, Mi, Gi, Ti are powers of 1024, k, M, G, T are powers of 1000{0}")]
-    Suffix(Hint),
+    /// What follows the number is no unit.
+    #[error("has an unknown unit; Ki, Mi, Gi, Ti are powers of 1024, k, M, G, T are powers of 1000")]
+    UnknownUnit,
+    /// What follows the number is a unit elsewhere; holds the one that was meant, probably.
+    #[error(
+        "has an unknown unit, where probably {0} was meant; \
+         Ki, Mi, Gi, Ti are powers of 1024, k, M, G, T are powers of 1000"
+    )]
+    MisspelledUnit(&'static str),
     /// A minus sign.
     #[error("is negative")]
     Negative,
@@ -38,19 +45,6 @@ pub enum BytesError {
     /// A volume without size.
     #[error("is zero")]
     Zero,
-}
-
-/// What was probably meant by an unknown unit; empty when nothing comes to mind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hint(&'static str);
-
-impl fmt::Display for Hint {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            "" => Ok(()),
-            unit => write!(out, "; probably {unit} was meant"),
-        }
-    }
 }
 
 /// What the number is multiplied with.
@@ -152,26 +146,24 @@ fn scale(suffix: &str) -> Result<Scale, BytesError> {
         "Ti" => Scale::Two(40),
         "Pi" => Scale::Two(50),
         "Ei" => Scale::Two(60),
-        _ => return exponent(suffix).map(Scale::Ten).ok_or(BytesError::Suffix(hint(suffix))),
+        _ => return exponent(suffix).map(Scale::Ten).ok_or_else(|| wrong_unit(suffix)),
     })
 }
 
-/// `e3`, `E+3`, `e-3`. An exponent beyond four digits cannot matter: it is the same overflow, or the same fraction.
+/// `e3`, `E+3`, `e-3`.
 fn exponent(suffix: &str) -> Option<i64> {
     let number = suffix.strip_prefix(['e', 'E'])?;
     let number = number.strip_prefix('+').filter(|rest| !rest.starts_with(['+', '-'])).unwrap_or(number);
-    let exponent: i64 = number.parse().ok()?;
-    Some(exponent)
+    number.parse().ok()
 }
 
-fn hint(suffix: &str) -> Hint {
-    Hint(match suffix.trim_start().to_ascii_lowercase().as_str() {
+fn wrong_unit(suffix: &str) -> BytesError {
+    BytesError::MisspelledUnit(match suffix.trim_start().to_ascii_lowercase().as_str() {
         "k" | "ki" | "kib" | "kb" => "Ki",
         "mi" | "mib" | "mb" => "Mi",
         "g" | "gi" | "gib" | "gb" => "Gi",
         "t" | "ti" | "tib" | "tb" => "Ti",
-        "b" | "byte" | "bytes" => "a number without unit",
-        _ => "",
+        _ => return BytesError::UnknownUnit,
     })
 }
 
@@ -312,7 +304,10 @@ mod tests {
             "1e1.5",
             "1e99999999999999999999",
         ] {
-            assert!(matches!(parse(text), Err(BytesError::Suffix(_))), "{text}");
+            assert!(
+                matches!(parse(text), Err(BytesError::UnknownUnit | BytesError::MisspelledUnit(_))),
+                "{text}"
+            );
         }
         assert_eq!(parse("-1"), Err(BytesError::Negative));
         assert_eq!(parse("-9e99"), Err(BytesError::Negative));
@@ -322,7 +317,7 @@ mod tests {
     fn errors_say_what_was_meant() {
         let size = |text| Bytes::parse_size(text).unwrap_err().to_string();
         assert!(size("10m").contains("write 10Mi"), "{}", size("10m"));
-        assert!(size("1GB").ends_with("probably Gi was meant"), "{}", size("1GB"));
+        assert!(size("1GB").contains("probably Gi was meant"), "{}", size("1GB"));
         assert!(size("1xyz").ends_with("powers of 1000"), "{}", size("1xyz"));
         assert_eq!(size("0"), "is zero");
         assert_eq!(Bytes::parse_size("64Mi").map(Bytes::get), Ok(64 << 20));
