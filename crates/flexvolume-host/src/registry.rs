@@ -1,35 +1,61 @@
 //! The plugin directories: name to plugin.
 //!
-//! A driver is `<plugin dir>/<vendor~driver>/<driver>`. It is asked to `init` when it is first wanted, and again when
-//! its program has changed; nothing but the driver that is wanted is run, so one that hangs or fails hides no other.
+//! A driver is `<plugin dir>/<vendor~driver>/<driver>`. In the tolerant reading it is asked to `init` when it is first
+//! wanted, and again when its program has changed; nothing but the driver that is wanted is run, so one that hangs or
+//! fails hides no other. In the strict reading drivers are found, lost and initialised as Kubernetes does it.
 
 mod on_demand;
+mod prober;
+mod slot;
+mod watch;
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, ErrorKind};
-use std::num::NonZero;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use flexvolume::DriverName;
 
-use self::on_demand::{Slot, Stamp};
-use crate::VolumeHost;
+use self::on_demand::OnDemand;
+use self::prober::Prober;
 use crate::plugin::VolumePlugin;
 use crate::spec::VolumeSpec;
+use crate::{Reading, VolumeHost};
 
 /// kubelet's and the controller manager's default plugin directory.
 pub const DEFAULT_PLUGIN_DIR: &str = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec";
 
+/// What one look at a plugin directory brought (strict reading). Names are as the directories have them, good or not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Probed {
+    /// New or changed drivers whose `init` succeeded.
+    pub added: Vec<String>,
+    /// Drivers that are gone.
+    pub removed: Vec<String>,
+    /// Drivers that failed.
+    pub errors: Vec<String>,
+}
+
+/// Is told of each look that brought something.
+pub type ProbeObserver = Arc<dyn Fn(&Probed) + Send + Sync>;
+
 /// The drivers of some plugin directories.
-#[derive(Debug)]
 pub struct Registry {
-    host: Arc<VolumeHost>,
-    plugin_dirs: Vec<PathBuf>,
-    slots: Mutex<BTreeMap<DriverName, Arc<Slot>>>,
+    discovery: Discovery,
+    observer: Option<ProbeObserver>,
+}
+
+enum Discovery {
+    OnDemand(OnDemand),
+    AsKubernetes(Mutex<Vec<Prober>>),
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.discovery {
+            Discovery::OnDemand(on_demand) => fmt::Debug::fmt(on_demand, out),
+            Discovery::AsKubernetes(_) => out.write_str("Registry(as Kubernetes)"),
+        }
+    }
 }
 
 /// Why there is no plugin.
@@ -37,13 +63,22 @@ pub struct Registry {
 #[non_exhaustive]
 pub enum RegistryError {
     /// No driver of that name is installed.
-    #[error("no volume plugin matched name: {name} (installed: {})", listed(.installed))]
+    #[error("no volume plugin matched name: {name} (installed: {})", join(.installed))]
     NotFound {
         /// The name.
         name: String,
         /// The names of the drivers that are there.
         installed: Vec<String>,
     },
+    /// No driver of that name is loaded, in Kubernetes' words (strict reading).
+    #[error("no volume plugin matched name: {name}")]
+    NoMatch {
+        /// The name.
+        name: String,
+    },
+    /// No loaded driver is for the volume, in Kubernetes' words (strict reading).
+    #[error("no volume plugin matched")]
+    NoMatchForVolume,
     /// The driver is there but cannot be used.
     #[error("driver {name} in {} is not usable: {why}", .directory.display())]
     Unusable {
@@ -56,7 +91,7 @@ pub enum RegistryError {
     },
 }
 
-fn listed(names: &[String]) -> String {
+fn join(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
@@ -73,7 +108,21 @@ impl Registry {
     /// A registry over these plugin directories, the first one wins. Nothing is looked at before the first look-up.
     #[must_use]
     pub fn new(host: Arc<VolumeHost>, plugin_dirs: Vec<PathBuf>) -> Self {
-        Self { host, plugin_dirs, slots: Mutex::default() }
+        let discovery = match host.reading {
+            Reading::Tolerant => Discovery::OnDemand(OnDemand::new(host, plugin_dirs)),
+            Reading::Strict => {
+                let prober = |plugin_dir| Prober::new(Arc::clone(&host), plugin_dir);
+                Discovery::AsKubernetes(Mutex::new(plugin_dirs.into_iter().map(prober).collect()))
+            }
+        };
+        Self { discovery, observer: None }
+    }
+
+    /// Has `observer` told of each look at the plugin directories that brought something (strict reading).
+    #[must_use]
+    pub fn observed_by(mut self, observer: ProbeObserver) -> Self {
+        self.observer = Some(observer);
+        self
     }
 
     /// The plugin of this name.
@@ -81,21 +130,15 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`].
     pub fn find_by_name(&self, name: &DriverName) -> Result<Arc<VolumePlugin>, RegistryError> {
-        let mut without_program = None;
-        for plugin_dir in &self.plugin_dirs {
-            let directory = plugin_dir.join(name.directory());
-            match Stamp::of(&directory.join(name.executable())) {
-                Ok(stamp) => return self.load(name, directory, stamp),
-                Err(error) if directory.is_dir() => without_program = Some((directory, error)),
-                Err(_) => {}
+        match &self.discovery {
+            Discovery::OnDemand(on_demand) => on_demand.find(name),
+            Discovery::AsKubernetes(probers) => {
+                self.look(probers);
+                let probers = probers.lock().unwrap_or_else(PoisonError::into_inner);
+                let found = probers.iter().find_map(|prober| prober.plugin(name));
+                found.ok_or_else(|| RegistryError::NoMatch { name: name.to_string() })
             }
         }
-        Err(match without_program {
-            Some((directory, error)) => {
-                RegistryError::Unusable { name: name.to_string(), why: no_program(name, &error), directory }
-            }
-            None => self.not_found(name.as_str()),
-        })
     }
 
     /// The plugin for this volume.
@@ -103,118 +146,87 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`].
     pub fn find_by_spec(&self, spec: &VolumeSpec) -> Result<Arc<VolumePlugin>, RegistryError> {
-        match DriverName::parse(spec.driver.clone()) {
-            Ok(name) => self.find_by_name(&name),
-            Err(_) => Err(self.not_found(&spec.driver)),
+        let name = DriverName::parse(spec.driver.clone());
+        match (&self.discovery, name) {
+            (Discovery::OnDemand(on_demand), Ok(name)) => on_demand.find(&name),
+            (Discovery::OnDemand(on_demand), Err(_)) => Err(on_demand.not_found(&spec.driver)),
+            (Discovery::AsKubernetes(_), Ok(name)) => {
+                self.find_by_name(&name).map_err(|_| RegistryError::NoMatchForVolume)
+            }
+            (Discovery::AsKubernetes(probers), Err(_)) => {
+                self.look(probers);
+                Err(RegistryError::NoMatchForVolume)
+            }
         }
     }
 
-    /// All usable plugins and all broken driver directories, by name. Drivers are asked to `init` side by side.
+    /// All usable plugins and all broken driver directories, by name.
     #[must_use]
     pub fn list(&self) -> (Vec<Arc<VolumePlugin>>, Vec<Broken>) {
-        let mut broken = Vec::new();
-        let names = self.installed(&mut broken);
-        let results = self.find_all(&names);
-        let mut plugins = Vec::with_capacity(names.len());
-        for (directory, result) in names.into_values().zip(results) {
-            match result {
-                Ok(plugin) => plugins.push(plugin),
-                Err(RegistryError::Unusable { directory, why, .. }) => broken.push(Broken { directory, why }),
-                Err(error) => broken.push(Broken { directory, why: error.to_string() }),
+        match &self.discovery {
+            Discovery::OnDemand(on_demand) => on_demand.list(),
+            Discovery::AsKubernetes(probers) => {
+                self.look(probers);
+                let probers = probers.lock().unwrap_or_else(PoisonError::into_inner);
+                let plugins = probers.iter().flat_map(Prober::plugins).cloned().collect();
+                (plugins, probers.iter().flat_map(Prober::broken).collect())
             }
         }
-        broken.sort_by(|one, other| one.directory.cmp(&other.directory));
-        (plugins, broken)
     }
 
-    fn find_all(
-        &self,
-        names: &BTreeMap<DriverName, PathBuf>,
-    ) -> Vec<Result<Arc<VolumePlugin>, RegistryError>> {
-        let names: Vec<&DriverName> = names.keys().collect();
-        let next = AtomicUsize::new(0);
-        let found = Mutex::new(BTreeMap::new());
-        let work = || {
-            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let result = self.find_by_name(name);
-                found.lock().unwrap_or_else(PoisonError::into_inner).insert(*name, result);
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 0..names.len().min(workers()) {
-                scope.spawn(work);
-            }
-        });
-        found.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    /// Does what a look-up does before it looks: in the strict reading the first one initialises all drivers, a later
+    /// one those that have changed. In the tolerant reading there is nothing to do.
+    pub fn refresh(&self) {
+        if let Discovery::AsKubernetes(probers) = &self.discovery {
+            self.look(probers);
+        }
     }
 
-    fn load(
-        &self,
-        name: &DriverName,
-        directory: PathBuf,
-        stamp: Stamp,
-    ) -> Result<Arc<VolumePlugin>, RegistryError> {
-        let slot = {
-            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(slots.entry(name.clone()).or_default())
-        };
-        slot.plugin(&self.host, name, stamp).map_err(|why| RegistryError::Unusable {
-            name: name.to_string(),
-            directory,
-            why,
-        })
-    }
-
-    /// The drivers by their directories; what cannot be one goes to `broken`.
-    fn installed(&self, broken: &mut Vec<Broken>) -> BTreeMap<DriverName, PathBuf> {
-        let mut names = BTreeMap::new();
-        for plugin_dir in &self.plugin_dirs {
-            let found = match driver_directories(plugin_dir) {
-                Ok(found) => found,
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => {
-                    broken.push(Broken { directory: plugin_dir.clone(), why: error.to_string() });
-                    continue;
-                }
-            };
-            for (file_name, directory) in found {
-                match DriverName::from_directory(&file_name) {
-                    Ok(name) => drop(names.entry(name).or_insert(directory)),
-                    Err(error) => broken.push(Broken { directory, why: error.to_string() }),
-                }
+    /// Initialises all drivers, if that was not done; says whether it was done now (strict reading).
+    pub fn start(&self) -> Started {
+        let Discovery::AsKubernetes(probers) = &self.discovery else { return Started::Before };
+        let mut started = Started::Before;
+        for prober in probers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            if let Some(probed) = prober.start() {
+                started = Started::Now;
+                self.tell(&probed);
             }
         }
-        names
+        started
     }
 
-    fn not_found(&self, name: &str) -> RegistryError {
-        let installed = self.installed(&mut Vec::new()).into_keys().map(String::from).collect();
-        RegistryError::NotFound { name: name.to_owned(), installed }
+    /// Takes note of changes in the plugin directories without running anything (strict reading). Look-ups do so by
+    /// themselves; but of what appears and vanishes between two looks nothing is seen.
+    pub fn notice(&self) {
+        if let Discovery::AsKubernetes(probers) = &self.discovery {
+            probers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut().for_each(Prober::notice);
+        }
+    }
+
+    fn look(&self, probers: &Mutex<Vec<Prober>>) {
+        self.start();
+        for prober in probers.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            self.tell(&prober.look());
+        }
+    }
+
+    fn tell(&self, probed: &Probed) {
+        for error in &probed.errors {
+            tracing::error!("{error}");
+        }
+        if let Some(observer) = &self.observer
+            && *probed != Probed::default()
+        {
+            observer(probed);
+        }
     }
 }
 
-/// The directories in a plugin directory that may be drivers: hidden ones are an installer's work in progress.
-fn driver_directories(plugin_dir: &Path) -> io::Result<Vec<(String, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(plugin_dir)? {
-        let entry = entry?;
-        let file_name = entry.file_name().to_string_lossy().into_owned();
-        if !file_name.starts_with('.') && entry.path().is_dir() {
-            found.push((file_name, entry.path()));
-        }
-    }
-    Ok(found)
-}
-
-fn no_program(name: &DriverName, error: &io::Error) -> String {
-    if error.kind() == ErrorKind::NotFound {
-        format!("it holds no program {:?}; an installer may be at work", name.executable())
-    } else {
-        format!("its program {:?}: {error}", name.executable())
-    }
-}
-
-/// Enough to have healthy drivers go past some that hang.
-fn workers() -> usize {
-    thread::available_parallelism().map_or(1, NonZero::get).max(4) * 4
+/// Whether a registry was started by the call or before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Started {
+    /// By the call.
+    Now,
+    /// Before it.
+    Before,
 }

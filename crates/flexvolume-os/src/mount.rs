@@ -50,6 +50,15 @@ pub enum MountPoint {
     Dead(i32),
 }
 
+/// Who finds out that nothing is mounted where something is to be unmounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnmountCheck {
+    /// The caller: unmounting nothing is an error.
+    ByCaller,
+    /// [`Mounter::unmount`]: unmounting nothing is fine.
+    ByUnmount,
+}
+
 /// A mount, unmount or look at the mount table that failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -111,6 +120,12 @@ pub trait Mounter: Send + Sync {
     /// # Errors
     /// [`MountError`].
     fn unmount_lazy(&self, target: &Path) -> Result<(), MountError>;
+
+    /// Whether a caller that does not know if something is mounted must look before it unmounts. Kubernetes leaves the
+    /// look out where its `umount` program says "not mounted".
+    fn unmount_check(&self) -> UnmountCheck {
+        UnmountCheck::ByCaller
+    }
 
     /// Is `path` the root of a mount? Asks the kernel, and then a file system without a disk of its own (network, FUSE)
     /// whether it is still there, for at most a second: a server that is slow leaves it at [`MountPoint::Yes`].

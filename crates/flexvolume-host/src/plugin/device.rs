@@ -7,6 +7,7 @@ use flexvolume::Call;
 use super::directory::{self, Found};
 use super::driver_call::Answer;
 use super::{AttachablePlugin, Effect, PluginError, options};
+use crate::Reading;
 use crate::spec::VolumeSpec;
 
 impl AttachablePlugin {
@@ -24,8 +25,10 @@ impl AttachablePlugin {
     /// # Errors
     /// [`PluginError`]; the directory stays.
     pub fn mount_device(&self, spec: &VolumeSpec, device: &str, path: &Path) -> Result<Effect, PluginError> {
-        let mounter = &*self.plugin.host().system.mounter;
-        match directory::look(mounter, path)? {
+        if self.plugin.host().reading == Reading::Strict {
+            return self.mount_device_strictly(spec, device, path);
+        }
+        match directory::look(&*self.plugin.host().system.mounter, path)? {
             Found::Mounted => return Ok(Effect::Unchanged),
             Found::Dead(errno) => return Err(PluginError::Dead { path: path.to_owned(), errno }),
             Found::Symlink | Found::Other => {
@@ -58,13 +61,27 @@ impl AttachablePlugin {
         }
     }
 
+    /// Where else the file system is mounted that is mounted at the device mount path. While it is anywhere, the
+    /// device must stay.
+    ///
+    /// # Errors
+    /// [`PluginError::Mount`] when the mount table cannot be read.
+    pub fn device_mount_references(&self, path: &Path) -> Result<Vec<PathBuf>, PluginError> {
+        let table = self.plugin.host().system.mounter.table()?;
+        // The kernel's table names no symlinks.
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        Ok(table.references(&real).into_iter().map(|mount| mount.mount_point.clone()).collect())
+    }
+
     /// `unmountdevice`, and removes the directory.
     ///
     /// # Errors
     /// [`PluginError`]; the directory stays.
     pub fn unmount_device(&self, path: &Path) -> Result<Effect, PluginError> {
-        let mounter = &*self.plugin.host().system.mounter;
-        let before = directory::look(mounter, path)?;
+        if self.plugin.host().reading == Reading::Strict {
+            return self.unmount_device_strictly(path);
+        }
+        let before = directory::look(&*self.plugin.host().system.mounter, path)?;
         if before == Found::Absent {
             return Ok(Effect::Unchanged);
         }

@@ -26,6 +26,35 @@ pub enum PluginError {
     /// The driver answered `init` with `"capabilities": null`, on which Kubernetes itself crashes.
     #[error("init answered with null capabilities: leave the key out or give an object")]
     NullCapabilities,
+    /// A tool of the default steps failed, in Kubernetes' own words.
+    #[error("{text}")]
+    Tool {
+        /// The words.
+        text: String,
+    },
+    /// The device mount path cannot be had, because `getvolumename` failed.
+    #[error("GetVolumeName failed from getDeviceMountPath: {0}")]
+    NoDeviceMountPath(#[source] Box<PluginError>),
+    /// The unique name cannot be had, because `getvolumename` failed.
+    #[error("failed to GetVolumeName from volumePlugin for volumeSpec {volume:?} err={source}")]
+    NoUniqueName {
+        /// The volume.
+        volume: String,
+        /// Why.
+        source: Box<PluginError>,
+    },
+    /// Only a persistent volume can be grown (strict reading).
+    #[error("PersistentVolume not found for spec: {name}")]
+    NotPersistent {
+        /// The volume.
+        name: String,
+    },
+    /// The persistent volume does not say whether it holds a file system (strict reading).
+    #[error("error checking VolumeMode: cannot get volumeMode for volume: {name}")]
+    NoVolumeMode {
+        /// The volume.
+        name: String,
+    },
     /// The volume and its pod together make no name.
     #[error(transparent)]
     Name(#[from] NameError),

@@ -1,13 +1,19 @@
 //! A registered driver and what a host does with it, under the names of Kubernetes' volume interfaces.
 
 mod attach;
+mod attributes;
 mod device;
 mod directory;
 mod driver_call;
 mod error;
+mod expand;
 mod format;
 mod mounter;
+mod naming;
 mod options;
+mod ownership;
+mod strict;
+mod strict_format;
 mod unmounter;
 
 use std::fmt;
@@ -18,8 +24,11 @@ use std::time::Duration;
 use flexvolume::{Call, Capabilities, DriverName, PodUid, VolumeName};
 
 pub use self::attach::Attachments;
+pub use self::attributes::{Attributes, Metrics};
 pub use self::error::PluginError;
+pub use self::expand::{Expander, FileSystemPlace, Sizes};
 pub use self::mounter::Mounter;
+pub use self::naming::split_unique_name;
 pub use self::unmounter::Unmounter;
 
 use self::driver_call::{Answer, Executable};
@@ -35,6 +44,28 @@ pub enum Effect {
     Unchanged,
 }
 
+/// A driver that has answered `init` and has no name yet: Kubernetes looks at the name afterwards.
+pub(crate) struct Initialised {
+    executable: Executable,
+    capabilities: Capabilities,
+}
+
+impl Initialised {
+    /// Runs `init` of the driver at `executable`.
+    ///
+    /// # Errors
+    /// [`PluginError`] when the driver cannot be run, fails, or declares null capabilities, which crash Kubernetes.
+    pub(crate) fn new(host: Arc<VolumeHost>, executable: PathBuf) -> Result<Self, PluginError> {
+        let executable = Executable::new(host, executable);
+        let capabilities = executable.init()?;
+        Ok(Self { executable, capabilities })
+    }
+
+    pub(crate) fn into_plugin(self, name: DriverName) -> VolumePlugin {
+        VolumePlugin { name, executable: self.executable, capabilities: self.capabilities }
+    }
+}
+
 /// A registered driver (the seed's `VolumePlugin`).
 pub struct VolumePlugin {
     name: DriverName,
@@ -43,18 +74,13 @@ pub struct VolumePlugin {
 }
 
 impl VolumePlugin {
-    /// Runs `init` of the driver at `executable` and makes a plugin of its answer.
-    ///
-    /// # Errors
-    /// [`PluginError`] when the driver cannot be run, fails, or declares null capabilities, which crash Kubernetes.
+    /// [`Initialised::new`] with a name that is known to be good.
     pub(crate) fn load(
         host: Arc<VolumeHost>,
         name: DriverName,
         executable: PathBuf,
     ) -> Result<Self, PluginError> {
-        let executable = Executable::new(host, executable);
-        let capabilities = executable.init()?;
-        Ok(Self { name, executable, capabilities })
+        Ok(Initialised::new(host, executable)?.into_plugin(name))
     }
 
     /// `vendor/driver`.
@@ -109,8 +135,13 @@ impl VolumePlugin {
     /// # Errors
     /// [`PluginError`] when `getvolumename` fails.
     pub(crate) fn device_mount_path(&self, spec: &VolumeSpec) -> Result<PathBuf, PluginError> {
-        let name = self.volume_name(spec)?;
-        Ok(paths::device_mount_path(&self.host().root, &self.name, &name))
+        let name = self.volume_name(spec).map_err(|error| PluginError::NoDeviceMountPath(error.into()))?;
+        let root = &self.host().root;
+        if root.as_os_str().is_empty() {
+            // A controller has no directories; what it passes to `expandvolume` is relative to nothing.
+            return Ok(Path::new(self.name.as_str()).join("mounts").join(name.as_str()));
+        }
+        Ok(paths::device_mount_path(root, &self.name, &name))
     }
 
     fn host(&self) -> &VolumeHost {

@@ -11,16 +11,16 @@ use flexvolume_os::mount::MountPoint;
 use super::directory::{self, Found};
 use super::driver_call::Answer;
 use super::{Effect, PluginError, VolumePlugin, options};
-use crate::paths;
 use crate::spec::{MounterArguments, Pod, VolumeSpec};
+use crate::{Reading, paths};
 
 /// Sets a volume up for a pod (the seed's `Mounter`).
 #[derive(Debug)]
 pub struct Mounter {
-    plugin: Arc<VolumePlugin>,
-    spec: VolumeSpec,
-    pod: Pod,
-    mount_dir: PathBuf,
+    pub(super) plugin: Arc<VolumePlugin>,
+    pub(super) spec: VolumeSpec,
+    pub(super) pod: Pod,
+    pub(super) mount_dir: PathBuf,
 }
 
 impl Mounter {
@@ -40,6 +40,9 @@ impl Mounter {
     /// # Errors
     /// [`PluginError`]; the mount dir is then removed if it is empty.
     pub fn set_up(&self, arguments: MounterArguments) -> Result<Effect, PluginError> {
+        if self.plugin.host().reading == Reading::Strict {
+            return self.set_up_strictly(arguments);
+        }
         match directory::look(&*self.plugin.host().system.mounter, &self.mount_dir)? {
             Found::Mounted => return Ok(Effect::Unchanged),
             Found::Dead(errno) => return Err(PluginError::Dead { path: self.mount_dir.clone(), errno }),
@@ -47,12 +50,23 @@ impl Mounter {
             Found::Absent => directory::make(&self.mount_dir)?,
             Found::Directory => {}
         }
-        let done = self.mount(arguments).and_then(|()| self.enforce_access());
-        if let Err(error) = done {
+        if let Err(error) = self.mount(arguments).and_then(|()| self.enforce_access()) {
             self.undo();
             return Err(error);
         }
+        self.give_to_group(arguments);
         Ok(Effect::Changed)
+    }
+
+    /// A file system that has no groups, or a server that keeps its own, must not stop the pod, as it does not in
+    /// Kubernetes; but it must be known.
+    fn give_to_group(&self, arguments: MounterArguments) {
+        if self.spec.access == Access::ReadWrite
+            && self.plugin.capabilities().fs_group
+            && let Err(error) = self.change_ownership(arguments)
+        {
+            tracing::warn!(driver = %self.plugin.name(), volume = %self.spec.name, %error, "the pod may lack access");
+        }
     }
 
     /// The volume as the driver knows it.

@@ -8,12 +8,13 @@ use flexvolume::Call;
 use super::directory::{self, Found};
 use super::driver_call::Answer;
 use super::{Effect, PluginError, VolumePlugin};
+use crate::Reading;
 
 /// Takes a volume away from a pod (the seed's `Unmounter`).
 #[derive(Debug)]
 pub struct Unmounter {
-    plugin: Arc<VolumePlugin>,
-    mount_dir: PathBuf,
+    pub(super) plugin: Arc<VolumePlugin>,
+    pub(super) mount_dir: PathBuf,
 }
 
 impl Unmounter {
@@ -32,6 +33,9 @@ impl Unmounter {
     /// # Errors
     /// [`PluginError`]; what is still there stays.
     pub fn tear_down(&self) -> Result<Effect, PluginError> {
+        if self.plugin.host().reading == Reading::Strict {
+            return self.tear_down_strictly();
+        }
         let before = directory::look(&*self.plugin.host().system.mounter, &self.mount_dir)?;
         if before == Found::Absent {
             return Ok(Effect::Unchanged);

@@ -1,97 +1,157 @@
-//! One driver: `init` when it is wanted, and again when its program has changed.
+//! Discovery of the tolerant reading: a driver is looked for, and initialised, when it is wanted.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, ErrorKind};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::thread;
 
 use flexvolume::DriverName;
 
+use super::slot::{Slot, Stamp};
+use super::{Broken, RegistryError};
 use crate::VolumeHost;
 use crate::plugin::VolumePlugin;
 
-/// What tells two versions of a program apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-    mode: u32,
+/// The drivers of some plugin directories.
+#[derive(Debug)]
+pub(super) struct OnDemand {
+    host: Arc<VolumeHost>,
+    plugin_dirs: Vec<PathBuf>,
+    slots: Mutex<BTreeMap<DriverName, Arc<Slot>>>,
 }
 
-impl Stamp {
-    /// The stamp of what is at `path` now, links followed.
-    pub(super) fn of(path: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-            mode: metadata.mode(),
-        })
+impl OnDemand {
+    pub(super) fn new(host: Arc<VolumeHost>, plugin_dirs: Vec<PathBuf>) -> Self {
+        Self { host, plugin_dirs, slots: Mutex::default() }
     }
-}
 
-/// The place of one driver. Its lock is held during `init`, so that a driver that hangs stops only itself.
-#[derive(Debug, Default)]
-pub(super) struct Slot(Mutex<State>);
-
-#[derive(Debug, Default)]
-enum State {
-    #[default]
-    New,
-    Loaded {
-        stamp: Stamp,
-        plugin: Arc<VolumePlugin>,
-    },
-    Failed {
-        stamp: Stamp,
-        why: String,
-        again: Instant,
-        pause: Duration,
-    },
-}
-
-/// After a failed `init` the same program is not asked again before this time, and then twice as long.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
-
-impl Slot {
-    /// The plugin, made now if there is none or the program is another one.
-    pub(super) fn plugin(
-        &self,
-        host: &Arc<VolumeHost>,
-        name: &DriverName,
-        stamp: Stamp,
-    ) -> Result<Arc<VolumePlugin>, String> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let pause = match &*state {
-            State::Loaded { stamp: known, plugin } if *known == stamp => return Ok(Arc::clone(plugin)),
-            State::Failed { stamp: known, why, again, .. } if *known == stamp && Instant::now() < *again => {
-                return Err(why.clone());
-            }
-            State::Failed { stamp: known, pause, .. } if *known == stamp => (*pause * 2).min(LONGEST_PAUSE),
-            _ => FIRST_PAUSE,
-        };
-        match VolumePlugin::load(Arc::clone(host), name.clone(), stamp.path.clone()) {
-            Ok(plugin) => {
-                let plugin = Arc::new(plugin);
-                *state = State::Loaded { stamp, plugin: Arc::clone(&plugin) };
-                Ok(plugin)
-            }
-            Err(error) => {
-                let why = error.to_string();
-                *state = State::Failed { stamp, why: why.clone(), again: Instant::now() + pause, pause };
-                Err(why)
+    pub(super) fn find(&self, name: &DriverName) -> Result<Arc<VolumePlugin>, RegistryError> {
+        let mut without_program = None;
+        for plugin_dir in &self.plugin_dirs {
+            let directory = plugin_dir.join(name.directory());
+            match Stamp::of(&directory.join(name.executable())) {
+                Ok(stamp) => return self.load(name, directory, stamp),
+                Err(error) if directory.is_dir() => without_program = Some((directory, error)),
+                Err(_) => {}
             }
         }
+        Err(match without_program {
+            Some((directory, error)) => {
+                RegistryError::Unusable { name: name.to_string(), why: no_program(name, &error), directory }
+            }
+            None => self.not_found(name.as_str()),
+        })
     }
+
+    /// All of them, asked to `init` side by side.
+    pub(super) fn list(&self) -> (Vec<Arc<VolumePlugin>>, Vec<Broken>) {
+        let mut broken = Vec::new();
+        let names = self.installed(&mut broken);
+        let results = self.find_all(&names);
+        let mut plugins = Vec::with_capacity(names.len());
+        for (directory, result) in names.into_values().zip(results) {
+            match result {
+                Ok(plugin) => plugins.push(plugin),
+                Err(RegistryError::Unusable { directory, why, .. }) => broken.push(Broken { directory, why }),
+                Err(error) => broken.push(Broken { directory, why: error.to_string() }),
+            }
+        }
+        broken.sort_by(|one, other| one.directory.cmp(&other.directory));
+        (plugins, broken)
+    }
+
+    fn find_all(
+        &self,
+        names: &BTreeMap<DriverName, PathBuf>,
+    ) -> Vec<Result<Arc<VolumePlugin>, RegistryError>> {
+        let names: Vec<&DriverName> = names.keys().collect();
+        let next = AtomicUsize::new(0);
+        let found = Mutex::new(BTreeMap::new());
+        let work = || {
+            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let result = self.find(name);
+                found.lock().unwrap_or_else(PoisonError::into_inner).insert(*name, result);
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..names.len().min(workers()) {
+                scope.spawn(work);
+            }
+        });
+        found.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    }
+
+    fn load(
+        &self,
+        name: &DriverName,
+        directory: PathBuf,
+        stamp: Stamp,
+    ) -> Result<Arc<VolumePlugin>, RegistryError> {
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(slots.entry(name.clone()).or_default())
+        };
+        slot.plugin(&self.host, name, stamp).map_err(|why| RegistryError::Unusable {
+            name: name.to_string(),
+            directory,
+            why,
+        })
+    }
+
+    /// The drivers by their directories; what cannot be one goes to `broken`.
+    fn installed(&self, broken: &mut Vec<Broken>) -> BTreeMap<DriverName, PathBuf> {
+        let mut names = BTreeMap::new();
+        for plugin_dir in &self.plugin_dirs {
+            let found = match driver_directories(plugin_dir) {
+                Ok(found) => found,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => {
+                    broken.push(Broken { directory: plugin_dir.clone(), why: error.to_string() });
+                    continue;
+                }
+            };
+            for (file_name, directory) in found {
+                match DriverName::from_directory(&file_name) {
+                    Ok(name) => drop(names.entry(name).or_insert(directory)),
+                    Err(error) => broken.push(Broken { directory, why: error.to_string() }),
+                }
+            }
+        }
+        names
+    }
+
+    pub(super) fn not_found(&self, name: &str) -> RegistryError {
+        let installed = self.installed(&mut Vec::new()).into_keys().map(String::from).collect();
+        RegistryError::NotFound { name: name.to_owned(), installed }
+    }
+}
+
+/// The directories in a plugin directory that may be drivers: hidden ones are an installer's work in progress.
+fn driver_directories(plugin_dir: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(plugin_dir)? {
+        let entry = entry?;
+        let file_name = entry.file_name().to_string_lossy().into_owned();
+        if !file_name.starts_with('.') && entry.path().is_dir() {
+            found.push((file_name, entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+fn no_program(name: &DriverName, error: &io::Error) -> String {
+    if error.kind() == ErrorKind::NotFound {
+        format!("it holds no program {:?}; an installer may be at work", name.executable())
+    } else {
+        format!("its program {:?}: {error}", name.executable())
+    }
+}
+
+/// Enough to have healthy drivers go past some that hang.
+fn workers() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).max(4) * 4
 }
