@@ -32,7 +32,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(parent(path))
 }
 
-/// Removes the file, and the temporary file that a crash in [`write`] may have left beside it, and makes the removal
+/// Removes the file, and the temporary file that a crash in [`write()`] may have left beside it, and makes the removal
 /// durable. Absent is fine.
 ///
 /// # Errors

@@ -1,7 +1,6 @@
 //! Follows a started program to its end: one poll(2) over its exit and its output, without threads.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ExitStatus};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -50,7 +49,7 @@ pub(crate) fn follow(started: Started, command: &Command, start: Instant) -> Res
     let ended = match in_time {
         Reached::Yes => {
             let _ = run.advance(Until::All, Instant::now() + DRAIN);
-            ended(run.reap()?)
+            Ended::from(run.reap()?)
         }
         Reached::No => {
             run.end_group();
@@ -58,13 +57,6 @@ pub(crate) fn follow(started: Started, command: &Command, start: Instant) -> Res
         }
     };
     Ok(run.output(ended, start))
-}
-
-fn ended(status: ExitStatus) -> Ended {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Ended::Exited(code),
-        (None, signal) => Ended::Signaled(signal.unwrap_or_default()),
-    }
 }
 
 /// What is waited for.
@@ -198,6 +190,8 @@ impl Run {
         let _ = self.advance(Until::All, Instant::now() + TERM_GRACE);
         // While the program is not reaped its number is taken, so this cannot hit a stranger's group.
         let _ = self.signal(Signal::KILL);
+        // It may have moved to another group.
+        let _ = self.child.kill();
         let _ = self.advance(Until::Exit, Instant::now() + KILL_GRACE);
         if self.exited {
             let _ = self.child.wait();
@@ -252,5 +246,31 @@ fn reap_earlier() {
         && !unreaped.is_empty()
     {
         unreaped.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runner::start_all;
+
+    #[test]
+    fn without_a_handle_on_the_exit_it_is_looked_for() {
+        let command = Command::new("sh", Duration::from_secs(20))
+            .arguments(["-c", "echo x; exec >&- 2>&-; sleep 0.1; exit 4"]);
+        let mut run = Run::new(start_all(&command).unwrap(), &command);
+        run.exit = None;
+        assert!(run.advance(Until::All, Instant::now() + command.deadline) == Reached::Yes);
+        assert_eq!(Ended::from(run.reap().unwrap()), Ended::Exited(4));
+        assert_eq!(run.stdout.bytes, b"x\n");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted() {
+        let mut captured = Captured::default();
+        for piece in ["ab", "cdef", "g"] {
+            keep(&mut captured, piece.as_bytes(), 3);
+        }
+        assert_eq!(captured, Captured { bytes: b"abc".to_vec(), omitted: 4 });
     }
 }

@@ -243,6 +243,8 @@ pub fn check(
 
 /// Grows a mounted file system to the size of its device. One that has that size already is left as it is.
 ///
+/// The kernel grows a mounted ext4 only for a process with `CAP_SYS_RESOURCE`, and btrfs only to 256 MiB or more.
+///
 /// # Errors
 /// [`FilesystemError`]; nothing is lost then.
 pub fn grow(runner: &dyn Runner, target: &GrowTarget<'_>) -> Result<(), FilesystemError> {

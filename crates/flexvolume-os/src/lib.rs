@@ -1,4 +1,37 @@
-//! This machine, for storage programs.
+//! This machine, for storage programs: run programs, mount, make file systems, attach loop devices, keep files and
+//! locks that survive a crash.
+//!
+//! It knows nothing of FlexVolume. Drivers and host receive a [`System`] and ask it; tests hand them a system of the two
+//! fakes instead (`fake`, behind the feature of that name).
+//!
+//! # Guarantees
+//!
+//! - Only [`runner`] starts programs. Each has a deadline, a process group that is ended whole when the deadline passes,
+//!   bounded output, no descriptor of ours, and an error that says why it did not start.
+//! - Only [`mount`] mounts. A mount never lands on what a symlink leads to, and a dead or slow server never holds up the
+//!   question whether something is mounted.
+//! - What is on a device is never guessed: [`filesystem::probe`] tells "nothing known" from "cannot know".
+//! - [`atomic::write`] leaves the old file or the new one, also after a power cut.
+//!
+//! # Assumptions
+//!
+//! Linux 5.8 or later, `/proc` and `/sys`. Paths are used as they are given: whoever has a root puts it in front.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use flexvolume_os::System;
+//! use flexvolume_os::command::Command;
+//! use flexvolume_os::runner::Ended;
+//!
+//! let system = System::host();
+//! let command = Command::new("sh", Duration::from_secs(10)).arguments(["-c", "echo out; echo err >&2; exit 3"]);
+//! let output = system.runner.run(&command)?;
+//! assert_eq!(output.ended, Ended::Exited(3));
+//! assert_eq!((output.stdout.bytes.as_slice(), output.stderr.bytes.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
+//! # Ok::<(), flexvolume_os::runner::StartError>(())
+//! ```
 
 pub mod atomic;
 pub mod beneath;

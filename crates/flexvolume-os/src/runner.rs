@@ -43,6 +43,15 @@ impl Ended {
     }
 }
 
+impl From<ExitStatus> for Ended {
+    fn from(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Ended::Exited(code),
+            (None, signal) => Ended::Signaled(signal.unwrap_or_default()),
+        }
+    }
+}
+
 /// What was kept of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Captured {
@@ -168,7 +177,7 @@ pub(crate) struct Started {
     pub(crate) pipes: Vec<(Pipe, OwnedFd)>,
 }
 
-fn start_all(command: &Command) -> io::Result<Started> {
+pub(crate) fn start_all(command: &Command) -> io::Result<Started> {
     let mut prepared = prepare(&command.program, command.raw_arguments());
     prepared.envs(command.environment.iter().map(|(name, value)| (name, value)));
     if let Some(directory) = &command.directory {
@@ -232,11 +241,7 @@ impl Attached {
     pub fn run(&self, signals: &Signals) -> Result<Ended, StartError> {
         let failed = |error: &io::Error| start_error(&self.program, error);
         let mut child = spawn(&mut self.prepare()).map_err(|error| failed(&error))?;
-        let status = follow_attached(&mut child, signals).map_err(|error| failed(&error))?;
-        Ok(match (status.code(), status.signal()) {
-            (Some(code), _) => Ended::Exited(code),
-            (None, signal) => Ended::Signaled(signal.unwrap_or(0)),
-        })
+        follow_attached(&mut child, signals).map(Ended::from).map_err(|error| failed(&error))
     }
 
     /// Becomes the program: same process, same streams. Comes back only if that fails.
@@ -257,7 +262,8 @@ fn follow_attached(child: &mut Child, signals: &Signals) -> io::Result<ExitStatu
     /// A signal that comes between the question for it and the wait is seen this much later.
     const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
     let pid = Pid::from_child(child);
-    let handle = pidfd_open(pid, PidfdFlags::empty())?;
+    // Without one (too many open files, an old kernel) no signal is passed on, but nobody is left alone either.
+    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return child.wait() };
     loop {
         while let Some(signal) = signals.take_signal() {
             let typed = matches!(signal, Signal::INT | Signal::QUIT) && in_terminal_foreground();
@@ -268,8 +274,7 @@ fn follow_attached(child: &mut Child, signals: &Signals) -> io::Result<ExitStatu
         }
         match poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&TICK)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return child.wait(),
-            Err(errno) => return Err(errno.into()),
+            Ok(_) | Err(_) => return child.wait(),
         }
     }
 }

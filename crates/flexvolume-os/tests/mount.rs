@@ -48,9 +48,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         // What a failed test left: the directory below must not be deleted through a mount.
-        while let Some(mount) = SystemMounter.table().unwrap().below(&self.root).last() {
-            SystemMounter.unmount_lazy(&mount.mount_point).unwrap();
-        }
+        let table = SystemMounter.table().unwrap();
+        let left: Vec<_> = table.below(&self.root).collect();
+        left.iter().rev().for_each(|mount| SystemMounter.unmount_lazy(&mount.mount_point).unwrap());
     }
 }
 

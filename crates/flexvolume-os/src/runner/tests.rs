@@ -142,17 +142,24 @@ fn the_program_leads_its_own_process_group_with_default_signals() {
     assert_eq!(mask("SigIgn:") & (1 << 12), 0);
 }
 
+/// Runs the test once more in a process that a shell has prepared; true in that process.
+fn prepared_by(preparation: &str, test: &str) -> bool {
+    const INNER: &str = "FLEXVOL_TEST_INNER";
+    if std::env::var_os(INNER).is_some() {
+        return true;
+    }
+    let mut again = std::process::Command::new("/bin/sh");
+    again.args(["-c", &format!("{preparation} \"$@\""), "sh"]).arg(std::env::current_exe().unwrap());
+    let test = format!("runner::tests::{test}");
+    let output = again.args(["--exact", &test, "--nocapture"]).env(INNER, "1").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    false
+}
+
 #[test]
 fn no_descriptor_that_we_inherited_reaches_the_program() {
-    const INNER: &str = "FLEXVOL_TEST_INHERITED";
-    if std::env::var_os(INNER).is_none() {
-        // Once more in a process that is born with a descriptor that nobody marked.
-        let this = "runner::tests::no_descriptor_that_we_inherited_reaches_the_program";
-        let mut again = std::process::Command::new("/bin/sh");
-        again.arg("-c").arg("exec 9</dev/null; exec \"$@\"").arg("sh").arg(std::env::current_exe().unwrap());
-        let output = again.args(["--exact", this, "--nocapture"]).env(INNER, "1").output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    if !prepared_by("exec 9</dev/null; exec", "no_descriptor_that_we_inherited_reaches_the_program") {
         return;
     }
     assert!(fs::exists("/proc/self/fd/9").unwrap());
@@ -164,13 +171,42 @@ fn no_descriptor_that_we_inherited_reaches_the_program() {
 }
 
 #[test]
+fn a_lost_exit_status_is_an_error_and_not_a_success() {
+    if !prepared_by("exec env --ignore-signal=CHLD", "a_lost_exit_status_is_an_error_and_not_a_success") {
+        return;
+    }
+    let error = SystemRunner.run(&Scripts::new().command("exit 1", PATIENCE)).unwrap_err();
+    assert_eq!(error.reason, StartFailure::StatusLost);
+}
+
+#[test]
+fn a_program_that_moves_to_another_group_is_ended_too() {
+    let scripts = Scripts::new();
+    let group = rustix::process::getpgrp().as_raw_pid();
+    let script = format!("exec perl -e 'setpgrp(0, {group}) or die; $| = 1; print \"moved\"; sleep 100'");
+    let output = scripts.shell(&script, Duration::from_secs(1));
+    if output.ended == Ended::Exited(127) {
+        eprintln!("skipped: a_program_that_moves_to_another_group_is_ended_too: needs perl");
+        return;
+    }
+    assert_eq!((output.ended, output.stdout.bytes.as_slice()), (Ended::TimedOut, b"moved".as_slice()));
+    assert_eq!(output.pipes, Pipes::Closed);
+}
+
+#[test]
+fn a_stopped_program_is_ended_too() {
+    assert_eq!(Scripts::new().shell("kill -STOP $$", Duration::from_millis(300)).ended, Ended::TimedOut);
+}
+
+#[test]
 fn a_program_that_hangs_is_ended_at_the_deadline() {
     let scripts = Scripts::new();
     let output = scripts.shell("echo $$ >pid; echo partial; sleep 100", Duration::from_millis(300));
     assert_eq!(output.ended, Ended::TimedOut);
     assert_eq!(output.stdout.bytes, b"partial\n");
     assert!(output.duration < SLACK, "{:?}", output.duration);
-    assert!(dies(scripts.number("pid")));
+    let entry = format!("/proc/{}", scripts.number("pid").as_raw_pid());
+    assert!(!fs::exists(entry).unwrap(), "neither alive nor a zombie");
 }
 
 #[test]
