@@ -13,11 +13,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use flexvolume_os::command::Command;
 use flexvolume_os::mount::{Access, FileSystemMount, MountError, MountPoint, Mounter as _, SystemMounter};
+use flexvolume_os::runner::{Runner as _, StartFailure, SystemRunner};
 use privately::privately;
 
 const BUSY: i32 = 16;
@@ -308,6 +310,23 @@ fn a_file_system_whose_server_is_gone_is_a_dead_mount() {
         // Below a dead mount nobody knows anything.
         SystemMounter.mount_point(&target.join("below")).unwrap_err();
         SystemMounter.unmount(&target).unwrap();
+    });
+}
+
+#[test]
+fn a_program_on_a_noexec_mount_is_not_executable() {
+    privately("a_program_on_a_noexec_mount_is_not_executable", || {
+        let place = Place::new();
+        let target = place.directory("target");
+        SystemMounter.mount(&tmpfs(Access::ReadWrite, &[]), &target).unwrap();
+        let program = target.join("program");
+        fs::write(&program, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let command = Command::new(&program, Duration::from_secs(20));
+        assert!(SystemRunner.run(&command).unwrap().ended.is_success());
+        let flags = rustix::mount::MountFlags::BIND | rustix::mount::MountFlags::NOEXEC;
+        rustix::mount::mount_remount(&target, flags, c"").unwrap();
+        assert_eq!(SystemRunner.run(&command).unwrap_err().reason, StartFailure::NotExecutable);
     });
 }
 
