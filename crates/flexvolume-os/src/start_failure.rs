@@ -25,6 +25,7 @@ pub(crate) fn explain(program: &Path, directory: Option<&Path>, error: &io::Erro
     }
     match Errno::from_io_error(error) {
         Some(Errno::NOENT) => explain_missing(program),
+        Some(Errno::ACCESS) if !is_anywhere(program) => StartFailure::Missing,
         Some(Errno::ACCESS) if program.is_dir() => StartFailure::Directory,
         Some(Errno::ACCESS) => StartFailure::NotExecutable,
         Some(Errno::NOEXEC) => StartFailure::NotAProgram,
@@ -32,6 +33,13 @@ pub(crate) fn explain(program: &Path, directory: Option<&Path>, error: &io::Erro
         Some(Errno::TOOBIG) => StartFailure::ArgumentsTooLong,
         _ => StartFailure::Errno(error.raw_os_error().unwrap_or_default()),
     }
+}
+
+/// Whether a bare name is found in `PATH`: a directory there that we may not enter gives EACCES for every name.
+fn is_anywhere(program: &Path) -> bool {
+    let is_bare = !program.as_os_str().as_bytes().contains(&b'/');
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    !is_bare || std::env::split_paths(&path).any(|directory| directory.join(program).exists())
 }
 
 /// ENOENT: the program, what its symlink leads to, or its interpreter.
@@ -120,6 +128,14 @@ mod tests {
         if let Some(loader) = interpreter(&own) {
             assert!(loader.is_absolute() && loader.exists(), "{}", loader.display());
         }
+    }
+
+    #[test]
+    fn a_bare_name_that_is_nowhere_is_missing_whatever_the_errno() {
+        let explain = |program: &str| super::explain(Path::new(program), None, &Errno::ACCESS.into());
+        assert_eq!(explain("flexvol-no-such-program"), StartFailure::Missing);
+        assert_eq!(explain("sh"), StartFailure::NotExecutable);
+        assert_eq!(explain("/no/such/program"), StartFailure::NotExecutable);
     }
 
     proptest! {
