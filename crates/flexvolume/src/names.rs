@@ -196,3 +196,90 @@ fn is_qualified_part(name: &str) -> bool {
         && edge(name.as_bytes().last())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn drivers_are_accepted_and_refused_as_by_kubernetes() {
+        for (directory, name, executable) in [
+            ("foo~cifs", "foo/cifs", "cifs"),
+            ("lvm", "lvm", "lvm"),
+            ("foo~Bar", "foo/Bar", "Bar"),
+            ("example.com~a_b-c.d", "example.com/a_b-c.d", "a_b-c.d"),
+        ] {
+            let driver = DriverName::from_directory(directory).unwrap();
+            assert_eq!((driver.as_str(), driver.executable()), (name, executable));
+            assert_eq!(driver.directory(), directory);
+        }
+        let long_vendor = format!("{}~x", "a.".repeat(127));
+        let long_driver = format!("a~{}", "b".repeat(64));
+        for directory in [
+            "Foo~bar",
+            "foo~-x",
+            "a~b~c",
+            "a b~c",
+            "under_score~d",
+            "~foo",
+            "vendor~",
+            "",
+            "..",
+            ".hidden",
+            "a..b~c",
+            "foo~bär",
+            "foo~bar\n",
+            &long_vendor,
+            &long_driver,
+        ] {
+            assert!(DriverName::from_directory(directory).is_err(), "{directory}");
+        }
+    }
+
+    #[test]
+    fn a_name_stays_in_its_directory() {
+        for name in ["", ".", "..", "a/b", "/", "a\0b", &"x".repeat(256)] {
+            assert!(VolumeName::parse(name).is_err(), "{name:?}");
+        }
+        for name in ["data", "...", "a b", "new\nline", "-x", "ümläut", &"x".repeat(255)] {
+            assert_eq!(VolumeName::parse(name).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn errors_name_what_is_wrong() {
+        let error = |name: &str| PodUid::parse(name).unwrap_err().to_string();
+        assert_eq!(error(""), "pod uid is empty");
+        assert_eq!(error("../x"), "pod uid \"../x\" cannot be one component of a path: it contains a slash");
+        assert!(NodeName::parse("..").unwrap_err().to_string().starts_with("node name \"..\""));
+        assert!(DriverName::parse("A/b").unwrap_err().to_string().starts_with("driver name \"A/b\" is not"));
+    }
+
+    #[test]
+    fn what_is_read_from_json_is_checked_too() {
+        assert!(serde_json::from_str::<VolumeName>(r#""../etc""#).is_err());
+        assert!(serde_json::from_str::<DriverName>(r#""a/b/c""#).is_err());
+        let name: VolumeName = serde_json::from_str(r#""data""#).unwrap();
+        assert_eq!(serde_json::to_string(&name).unwrap(), r#""data""#);
+    }
+
+    proptest! {
+        #[test]
+        fn an_accepted_name_is_one_component(name in ".{0,10}|[./~a]{0,4}") {
+            if let Ok(name) = VolumeName::parse(name) {
+                let path = std::path::Path::new("/root").join(name.as_str());
+                prop_assert_eq!(path.components().count(), 3);
+                prop_assert_eq!(path.file_name().and_then(|name| name.to_str()), Some(name.as_str()));
+            }
+        }
+
+        #[test]
+        fn a_driver_has_one_directory(name in "([a-z0-9.]{1,8}/)?[a-zA-Z0-9_.-]{1,8}") {
+            if let Ok(driver) = DriverName::parse(name) {
+                prop_assert_eq!(DriverName::from_directory(&driver.directory()), Ok(driver));
+            }
+        }
+    }
+}

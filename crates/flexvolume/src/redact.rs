@@ -24,7 +24,7 @@ pub(crate) struct Redactor(Vec<Zeroizing<String>>);
 
 impl Redactor {
     /// Knows each secret as it is, without the white space around it (a line end, mostly), each of its lines, as
-    /// `{:?}` prints it, and in base64.
+    /// `{:?}` prints it as text and as bytes, and in base64.
     pub(crate) fn new(secrets: &BTreeMap<String, Secret>) -> Self {
         let mut texts = Vec::new();
         for secret in secrets.values() {
@@ -39,6 +39,7 @@ impl Redactor {
             }
             if bytes.len() >= SHORTEST {
                 push(&mut texts, STANDARD.encode(bytes).trim_end_matches('='), SHORTEST);
+                push(&mut texts, format!("{bytes:?}").trim_matches(['[', ']']), SHORTEST);
             }
         }
         // A secret may be part of another one: the longest goes first.
@@ -84,6 +85,7 @@ mod tests {
         assert_eq!(clean("login sword\"fish failed"), "login <redacted> failed");
         assert_eq!(clean("a sword\"fish\n b"), "a <redacted> b");
         assert_eq!(clean(&format!("{:?}", "sword\"fish\n")), "\"<redacted>\"");
+        assert_eq!(clean(&format!("{:?}", b"sword\"fish\n")), "[<redacted>]");
         assert_eq!(clean("got c3dvcmQiZmlzaAo= there"), "got <redacted>= there");
     }
 

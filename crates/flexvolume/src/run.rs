@@ -17,9 +17,12 @@ use crate::{Call, Driver, Reply};
 /// Runs one call-out: reads the arguments, calls `driver`, answers with one JSON document on standard output, and
 /// ends with exit code 0.
 ///
-/// It is the whole of a driver's `main`. While the driver works, its standard output and standard error lead to
-/// `/dev/null`: nothing that it prints, nor a child, nor a daemon that outlives it, can get between the host and the
-/// reply. (Kubernetes reads both streams as one text, and waits until the last process has closed them.)
+/// It is the whole of a driver's `main`: nothing protects what is done before it is called, so leave all work, also
+/// what could fail in setting up the driver, to the driver's methods.
+///
+/// While the driver works, its standard output and standard error lead to `/dev/null`: nothing that it prints, nor a
+/// child, nor a daemon that outlives it, can get between the host and the reply. (Kubernetes reads both streams as one
+/// text, and waits until the last process has closed them.)
 ///
 /// * The exit code is 0 also after a failure: on any other one Kubernetes logs the arguments, secrets included.
 /// * A panic, on any thread, ends the process at once with a `Failure` that gives the panic's message and place.

@@ -30,3 +30,20 @@ impl fmt::Debug for Secret {
         out.write_str("Secret(redacted)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    #[test]
+    fn no_debug_print_shows_it() {
+        let options = Options {
+            secrets: [("password".to_owned(), Secret::new("swordfish"))].into(),
+            ..Options::default()
+        };
+        let printed = format!("{options:?} {:#?}", options.secrets);
+        assert!(printed.contains("password") && printed.contains("Secret(redacted)"), "{printed}");
+        assert!(!printed.contains("swordfish") && !printed.contains("115"), "{printed}");
+    }
+}
