@@ -80,6 +80,12 @@ fn both_spellings_of_the_fs_group_are_written_on_request() {
 }
 
 #[test]
+fn of_a_key_that_stands_twice_the_last_one_counts() {
+    let options = Options::parse(r#"{"size":"1Gi","size":"2Gi"}"#).unwrap();
+    assert_eq!(options.get("size"), Some("2Gi"));
+}
+
+#[test]
 fn unknown_reserved_keys_are_kept() {
     let options = Options::parse(r#"{"kubernetes.io/custom":"kept"}"#).unwrap();
     assert_eq!(options.get("kubernetes.io/custom"), Some("kept"));
