@@ -187,6 +187,9 @@ pub(super) fn flag<'a>(
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn error(text: &str) -> String {
@@ -234,5 +237,42 @@ mod tests {
         assert_eq!(size(r#"{"volumeNewSize":-9223372036854775808}"#), Ok(i64::MIN));
         assert_eq!(size(r#"{"volumeNewSize":-0}"#), Ok(0));
         assert!(size(r#"{"volumeNewSize":9223372036854775808}"#).is_err());
+    }
+
+    /// A line of recorded verdicts: what Go's package said of an input.
+    #[derive(serde::Deserialize)]
+    struct Verdict {
+        input: String,
+        error: Option<String>,
+        value: Option<serde_json::Value>,
+    }
+
+    fn as_recorded(status: &DriverStatus) -> serde_json::Value {
+        let flags = status.capabilities.map(|c| {
+            [c.attach, c.selinux_relabel, c.supports_metrics, c.fs_group, c.requires_fs_resize]
+        });
+        serde_json::json!({
+            "status": status.status, "message": status.message, "device": status.device,
+            "volumeName": status.volume_name, "attached": status.attached, "capabilities": flags,
+            "volumeNewSize": status.new_size,
+        })
+    }
+
+    #[test]
+    fn recorded_verdicts_of_go_are_ours() {
+        let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/go-verdicts.jsonl");
+        let mut count = 0;
+        for line in std::fs::read_to_string(recorded).unwrap().lines() {
+            let verdict: Verdict = serde_json::from_str(line).unwrap();
+            let input = STANDARD.decode(&verdict.input).unwrap();
+            let (value, error) = match decode(&input) {
+                Ok(status) => (Some(as_recorded(&status)), None),
+                Err(error) => (None, Some(error.to_string())),
+            };
+            let shown = String::from_utf8_lossy(&input);
+            assert_eq!((value, error), (verdict.value, verdict.error), "{shown}");
+            count += 1;
+        }
+        assert!(count >= 1000, "only {count} verdicts");
     }
 }
