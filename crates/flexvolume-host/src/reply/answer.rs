@@ -134,8 +134,8 @@ impl Reader {
         match (name, value) {
             (_, Value::Null) => {}
             ("status", Value::String(word)) => self.answer.words.push(Word::of(&json::unquote(word))),
-            ("message", Value::String(text)) => self.answer.message = json::unquote(text),
-            ("reason", Value::String(text)) => self.answer.reason = json::unquote(text),
+            ("message", Value::String(text)) => self.answer.message = json::unquote(text).into_owned(),
+            ("reason", Value::String(text)) => self.answer.reason = json::unquote(text).into_owned(),
             ("device", value) => self.device(value),
             ("volumeName", Value::String(text)) => self.answer.used.volume_name = filled(text),
             ("volumeName", value) => self.wrong(Field::VolumeName, value),
@@ -183,7 +183,7 @@ impl Reader {
         for (key, value) in Members::of(object) {
             let found = FLAGS.into_iter().position(|name| json::folds_to(&key, name));
             let Some(index) = found else { continue };
-            if FLAGS.get(index) != Some(&key.as_str()) {
+            if FLAGS.get(index).is_none_or(|name| *name != key) {
                 self.answer.shape = Shape::Bent;
             }
             if value == Value::Null {
@@ -203,7 +203,7 @@ const KEYS: [&str; 8] =
 
 /// An empty string is as good as none.
 fn filled(text: &[u8]) -> Option<String> {
-    Some(json::unquote(text)).filter(|text| !text.is_empty())
+    Some(json::unquote(text).into_owned()).filter(|text| !text.is_empty())
 }
 
 fn is_integer(digits: &[u8]) -> bool {

@@ -1,5 +1,7 @@
 //! What a broken object still tells (rule 13): the words of its quoted `status`, never a Success.
 
+use std::borrow::Cow;
+
 use super::answer::Word;
 use super::json;
 use super::syntax::is_space;
@@ -57,7 +59,7 @@ fn is_option_key(text: &[u8]) -> bool {
 }
 
 /// The quoted value, if a quoted `status` is at the front.
-fn status(text: &[u8]) -> Option<String> {
+fn status(text: &[u8]) -> Option<Cow<'_, str>> {
     /// `status` with every letter escaped, and its quotes.
     const WINDOW: usize = 38;
     let (key, value) = quoted_key(text, WINDOW)?;

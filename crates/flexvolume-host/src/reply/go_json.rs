@@ -1,6 +1,7 @@
 //! What Go's `encoding/json` (v1, Go 1.26) makes of a reply when it decodes it into Kubernetes' `DriverStatus`
 //! (Kubernetes v1.37 `pkg/volume/flexvolume/driver-call.go`).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use flexvolume::Capabilities;
@@ -89,7 +90,7 @@ impl Decoder {
         });
     }
 
-    fn member(&mut self, (key, value): (String, Value<'_>)) {
+    fn member(&mut self, (key, value): (Cow<'_, str>, Value<'_>)) {
         let is = |name| json::folds_to(&key, name);
         if is("status") {
             self.string(value, "status", |status| &mut status.status);
@@ -114,7 +115,7 @@ impl Decoder {
 
     fn string(&mut self, value: Value<'_>, name: &str, field: fn(&mut DriverStatus) -> &mut String) {
         match value {
-            Value::String(inside) => *field(&mut self.status) = json::unquote(inside),
+            Value::String(inside) => *field(&mut self.status) = json::unquote(inside).into_owned(),
             Value::Null => {}
             other => self.mismatch(other.kind(), &format!("DriverStatus.{name}"), "string"),
         }
@@ -248,9 +249,9 @@ mod tests {
     }
 
     fn as_recorded(status: &DriverStatus) -> serde_json::Value {
-        let flags = status.capabilities.map(|c| {
-            [c.attach, c.selinux_relabel, c.supports_metrics, c.fs_group, c.requires_fs_resize]
-        });
+        let flags = status
+            .capabilities
+            .map(|c| [c.attach, c.selinux_relabel, c.supports_metrics, c.fs_group, c.requires_fs_resize]);
         serde_json::json!({
             "status": status.status, "message": status.message, "device": status.device,
             "volumeName": status.volume_name, "attached": status.attached, "capabilities": flags,

@@ -1,5 +1,7 @@
 //! The members of an object whose syntax has been checked, with Go's reading of strings and keys.
 
+use std::borrow::Cow;
+
 use super::syntax::is_space;
 
 /// A value, as far as a reader needs to know it.
@@ -117,7 +119,7 @@ impl<'a> Members<'a> {
 }
 
 impl<'a> Iterator for Members<'a> {
-    type Item = (String, Value<'a>);
+    type Item = (Cow<'a, str>, Value<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let text = skip_space(self.rest);
@@ -132,7 +134,11 @@ impl<'a> Iterator for Members<'a> {
 /// Whether Go takes `key` for the field `name`, which is ASCII: any case, and the two characters beyond ASCII that fold
 /// to an ASCII letter, U+017F and U+212A.
 pub(super) fn folds_to(key: &str, name: &str) -> bool {
-    key.chars().map(fold).eq(name.chars().map(fold))
+    if key.is_ascii() {
+        key.eq_ignore_ascii_case(name)
+    } else {
+        key.chars().map(fold).eq(name.chars().map(fold))
+    }
 }
 
 fn fold(letter: char) -> char {
@@ -144,7 +150,14 @@ fn fold(letter: char) -> char {
 }
 
 /// The text of a string from what stands between its quotes: invalid UTF-8 and lone surrogates become U+FFFD.
-pub(super) fn unquote(inside: &[u8]) -> String {
+pub(super) fn unquote(inside: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(inside) {
+        Ok(text) if !text.contains('\\') => Cow::Borrowed(text),
+        _ => Cow::Owned(unquote_slowly(inside)),
+    }
+}
+
+fn unquote_slowly(inside: &[u8]) -> String {
     let mut text = String::new();
     let mut rest = inside;
     while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
@@ -233,10 +246,10 @@ mod tests {
         assert_eq!(
             members,
             [
-                ("a".to_owned(), Value::Array),
-                ("b".to_owned(), Value::Object(br#"{"c":"}"}"#)),
-                ("a".to_owned(), Value::Bool(true)),
-                (String::new(), Value::Number(b"-1.5e3")),
+                ("a".into(), Value::Array),
+                ("b".into(), Value::Object(br#"{"c":"}"}"#)),
+                ("a".into(), Value::Bool(true)),
+                ("".into(), Value::Number(b"-1.5e3")),
             ]
         );
     }

@@ -1,6 +1,6 @@
 //! Cutting a stream into objects and the text between them (rules 1 and 13).
 
-use super::syntax::{self, Front, Words};
+use super::syntax::{self, Front, Machine, Words};
 
 /// A piece of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,11 +26,17 @@ pub(super) struct Pieces<'a> {
     /// How many bytes may still be read in vain. Objects that fail are read again from the next line on, which would
     /// cost quadratic time for lines that each begin an object nested in the one before.
     patience: usize,
+    machine: Machine,
 }
 
 impl<'a> Pieces<'a> {
     pub(super) fn of(stream: &'a [u8]) -> Self {
-        Self { rest: stream, next: None, patience: stream.len().saturating_mul(4).saturating_add(65_536) }
+        Self {
+            rest: stream,
+            next: None,
+            patience: stream.len().saturating_mul(4).saturating_add(65_536),
+            machine: Machine::new(Words::Python),
+        }
     }
 
     /// The next object and the number of bytes before it.
@@ -39,7 +45,7 @@ impl<'a> Pieces<'a> {
         loop {
             let at = from + position(self.rest.get(from..)?, b'{')?;
             let here = self.rest.get(at..)?;
-            match syntax::front(here) {
+            match self.machine.front(here) {
                 Front::Object { length, words } => {
                     return Some((at, Piece::Object(here.get(..length)?, words)));
                 }

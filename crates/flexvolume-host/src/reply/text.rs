@@ -51,23 +51,19 @@ fn pieces_within(pieces: &[&[u8]], limit: usize) -> Vec<u8> {
 /// what may be a secret is left out.
 fn legible(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let mut legible = String::new();
-    for (number, line) in text.split('\n').enumerate() {
-        if number > 0 {
-            legible.push('\n');
-        }
-        let (shown, hidden) =
-            line.split_once(SECRET_KEY).map_or((line, None), |(front, _)| (front, Some(())));
-        push_legible(&mut legible, shown);
-        if hidden.is_some() {
-            legible.push_str("(secrets left out)");
-        }
+    let harmless = text.bytes().fold(true, |all, byte| all & matches!(byte, b' '..=b'~' | b'\n'));
+    if harmless && !text.contains(SECRET_KEY) {
+        return shorten(text.into_owned());
     }
-    shorten(legible)
+    let lines: Vec<String> = text.split('\n').map(legible_line).collect();
+    shorten(lines.join("\n"))
 }
 
-fn push_legible(legible: &mut String, line: &str) {
-    let mut letters = line.trim_end_matches('\r').chars().peekable();
+fn legible_line(line: &str) -> String {
+    let (shown, secret) =
+        line.split_once(SECRET_KEY).map_or((line, ""), |(front, _)| (front, "(secrets left out)"));
+    let mut legible = String::with_capacity(shown.len());
+    let mut letters = shown.trim_end_matches('\r').chars().peekable();
     while let Some(letter) = letters.next() {
         match letter {
             '\u{1b}' if letters.next_if_eq(&'[').is_some() => {
@@ -82,6 +78,7 @@ fn push_legible(legible: &mut String, line: &str) {
             letter => legible.push(letter),
         }
     }
+    legible + secret
 }
 
 /// Characters that break a line or reorder what a terminal shows.
