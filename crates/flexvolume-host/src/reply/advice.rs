@@ -1,5 +1,6 @@
 //! What a driver's author should change.
 
+use flexvolume::Verb;
 use flexvolume_os::runner::{Ended, StartFailure};
 
 use super::tolerant::Understanding;
@@ -16,21 +17,30 @@ pub(super) fn all(
     if let tolerant::Outcome::Failed(failure) = &understanding.outcome {
         advice.extend(for_cause(asked, &failure.cause));
     }
-    advice.extend(understanding.rules.iter().filter_map(|rule| for_rule(*rule)));
     let null = matches!(strict, strict::Outcome::Success(fields) if fields.capabilities.is_none());
-    if null && asked == Asked::Call(flexvolume::Verb::Init) {
+    if null && asked == Asked::Call(Verb::Init) {
         advice.push(new(
             "capabilities is null, and the Kubernetes process that reads it crashes",
             "Print an object, or leave the key out",
         ));
     }
-    if let Ok(output) = run
-        && matches!(output.ended, Ended::Signaled(_))
-    {
-        advice.push(new("the driver was ended by a signal", "Look for a crash, or for a lack of memory"));
-    }
-    advice.dedup();
+    advice.extend(understanding.rules.iter().filter_map(|rule| for_rule(*rule)));
+    advice.extend(run.as_ref().ok().and_then(|output| for_end(output.ended, understanding)));
     advice
+}
+
+fn for_end(ended: Ended, understanding: &Understanding) -> Option<Advice> {
+    match ended {
+        Ended::Signaled(_) => {
+            Some(new("the driver was ended by a signal", "Look for a crash, or for a lack of memory"))
+        }
+        Ended::Exited(code) if code != 0 && understanding.replied => Some(new(
+            "there is a reply and an exit status that is not 0; Kubernetes then takes a Success for an error, and logs \
+             all arguments of the call, secrets too",
+            "Exit 0 whenever a reply is printed, Failure too",
+        )),
+        Ended::Exited(_) | Ended::TimedOut => None,
+    }
 }
 
 fn new(problem: &str, remedy: &str) -> Advice {
@@ -70,7 +80,7 @@ fn no_reply(asked: Asked<'_>) -> String {
             r#"Answer {"status":"Not supported"} to every verb that the driver does not know"#.into()
         }
         Asked::Call(verb) => format!(
-            r#"Print one JSON object with a string status to standard output on every path; for a call-out that the driver does not have ({} here?) {{"status":"Not supported"}}"#,
+            r#"Print one JSON object with a string status to standard output on every path; if the driver has no {}, {{"status":"Not supported"}}"#,
             verb.as_str()
         ),
     }
@@ -107,10 +117,6 @@ fn for_rule(rule: Rule) -> Option<Advice> {
             "a call-out that the driver does not have is not answered as documented",
             r#"Print {"status":"Not supported"}, in this spelling, for every unknown verb"#,
         ),
-        Rule::ExitDisagrees => (
-            "exit status and status disagree",
-            "Exit 0 after Success and Not supported; after Failure any other status is clearer",
-        ),
         Rule::StatusWord => (
             "the status is not one of the three words, or the message is not in message",
             "Print exactly Success, Failure or Not supported, and the reason in message",
@@ -119,7 +125,8 @@ fn for_rule(rule: Rule) -> Option<Advice> {
             "init does not say whether the driver attaches; Kubernetes takes it for granted and waits for an attach",
             r#"Print "capabilities":{"attach":false} if the driver only mounts, true if it attaches"#,
         ),
-        Rule::SuccessDoubted => return None,
+        // The exit itself gets advice, which depends on what it is; a Success is doubted for other rules' reasons.
+        Rule::ExitDisagrees | Rule::SuccessDoubted => return None,
         Rule::Deadline => (
             "the call had to be stopped at its deadline",
             "Give every command that can hang a limit of its own",
@@ -135,4 +142,41 @@ fn for_rule(rule: Rule) -> Option<Advice> {
         _ => return None,
     };
     Some(new(problem, remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::explain;
+    use super::*;
+
+    fn problems(asked: Verb, ended: Ended, stdout: &str) -> Vec<String> {
+        let run = Ok(flexvolume_os::runner::Output {
+            ended,
+            stdout: flexvolume_os::runner::Captured { bytes: stdout.into(), omitted: 0 },
+            stderr: Default::default(),
+            combined: Default::default(),
+            duration: Default::default(),
+            pipes: Default::default(),
+        });
+        explain(Asked::Call(asked), &run, None).advice.into_iter().map(|advice| advice.problem).collect()
+    }
+
+    #[test]
+    fn an_answer_as_documented_gets_no_advice() {
+        let failure = r#"{"status":"Failure","message":"m"}"#;
+        assert_eq!(problems(Verb::Mount, Ended::Exited(0), r#"{"status":"Success"}"#), [""; 0]);
+        assert_eq!(problems(Verb::Mount, Ended::Exited(0), failure), [""; 0]);
+    }
+
+    #[test]
+    fn the_crash_of_kubernetes_comes_first() {
+        let found = problems(Verb::Init, Ended::Exited(0), r#"{"status":"Success","capabilities":null}"#);
+        assert!(found[0].contains("crashes"), "{found:?}");
+    }
+
+    #[test]
+    fn a_bad_exit_is_named_once() {
+        let found = problems(Verb::Mount, Ended::Exited(1), r#"{"status":"Failure","message":"m"}"#);
+        assert!(found.len() == 1 && found[0].contains("secrets"), "{found:?}");
+    }
 }

@@ -144,6 +144,23 @@ pub struct Advice {
     pub remedy: String,
 }
 
+/// A rule that was needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// Its number.
+    pub rule: Rule,
+    /// Its name.
+    pub name: &'static str,
+    /// What the host does, in one sentence.
+    pub text: &'static str,
+}
+
+impl From<Rule> for Applied {
+    fn from(rule: Rule) -> Self {
+        Self { rule, name: rule.name(), text: rule.text() }
+    }
+}
+
 /// How both readers understand an answer. Its `Display` is a text of several lines for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explanation {
@@ -153,6 +170,8 @@ pub struct Explanation {
     pub strict: StrictView,
     /// What a tolerant host makes of it.
     pub tolerant: TolerantView,
+    /// The rules that the tolerant reading needed, in words.
+    pub applied: Vec<Applied>,
     /// What was printed beside replies, fit to be shown.
     pub noise: String,
     /// What a driver's author should change; empty for an answer as documented.
@@ -169,6 +188,7 @@ pub fn explain(asked: Asked<'_>, run: &Run, probe: Option<Probe<'_>>) -> Explana
         advice: advice::all(asked, run, &outcome, &understanding),
         strict: StrictView::of(asked, outcome),
         tolerant: TolerantView::of(asked, &understanding),
+        applied: understanding.rules.iter().copied().map(Applied::from).collect(),
         noise: understanding.noise,
     }
 }
@@ -180,8 +200,8 @@ impl fmt::Display for Explanation {
         writeln!(f, "{}", details(&self.strict, self.strict.error.as_deref()))?;
         write!(f, "tolerant:  {}", sentence(self.tolerant.outcome))?;
         writeln!(f, "{}", details(&self.tolerant, self.tolerant.message.as_deref()))?;
-        for rule in &self.tolerant.rules {
-            writeln!(f, "  {rule}: {}", rule.text())?;
+        for applied in &self.applied {
+            writeln!(f, "  {}: {}", applied.rule, applied.text)?;
         }
         if !self.noise.is_empty() {
             writeln!(f, "beside the reply:")?;
@@ -211,11 +231,72 @@ fn sentence(outcome: &str) -> &'static str {
 fn details(view: &impl Serialize, text: Option<&str>) -> String {
     let mut details = text.map_or_else(String::new, |text| format!(": {}", text::line(text)));
     let fields = serde_json::to_value(view).unwrap_or_default();
-    let shown = ["device", "volumeName", "attached", "volumeNewSize", "capabilities", "panics"];
-    for name in shown {
+    for name in ["device", "volumeName", "attached", "volumeNewSize", "capabilities"] {
         if let Some(value) = fields.get(name) {
-            details.push_str(&text::line(&format!("\n{name} {value}")));
+            details.push_str(&text::line(&format!(", {name} {value}")));
         }
     }
+    if fields.get("panics").is_some() {
+        details.push_str(", and the process of Kubernetes crashes");
+    }
     details
+}
+
+#[cfg(test)]
+mod tests {
+    use flexvolume_os::runner::{Captured, Ended, Output};
+
+    use super::*;
+
+    fn explained(asked: Asked<'_>, stdout: &str) -> Explanation {
+        let run = Ok(Output {
+            ended: Ended::Exited(0),
+            stdout: Captured { bytes: stdout.into(), omitted: 0 },
+            stderr: Captured::default(),
+            combined: Captured::default(),
+            duration: std::time::Duration::ZERO,
+            pipes: Default::default(),
+        });
+        explain(asked, &run, None)
+    }
+
+    #[test]
+    fn the_json_has_the_fields_of_the_corpus() {
+        let printed = "x\n{\"status\":\"Success\",\"device\":\"/dev/a\"}";
+        let explanation = serde_json::to_value(explained(Asked::Call(Verb::Attach), printed)).unwrap();
+        let text = "invalid character 'x' looking for beginning of value";
+        assert_eq!(explanation["strict"], serde_json::json!({"outcome": "unreadable", "error": text}));
+        assert_eq!(
+            explanation["tolerant"],
+            serde_json::json!({"outcome": "success", "reply": true, "device": "/dev/a", "rules": [1]})
+        );
+        assert_eq!(explanation["applied"][0]["name"], "text around the reply");
+    }
+
+    #[test]
+    fn the_text_names_both_readings_and_what_to_fix() {
+        let text = explained(Asked::Call(Verb::Mount), "mounting\n{\"status\":\"Success\"}").to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "call-out:  mount");
+        assert!(
+            lines[1]
+                .starts_with("strict:    failure, because the answer cannot be read: invalid character 'm'")
+        );
+        assert_eq!(lines[2], "tolerant:  success, if the directory shows it");
+        assert!(
+            text.contains("  rule 1 (text around the reply): ") && text.contains("  | mounting\n"),
+            "{text}"
+        );
+        assert!(text.contains("to fix:\n  - there is text beside the reply"), "{text}");
+    }
+
+    #[test]
+    fn a_null_that_crashes_kubernetes_is_said_so() {
+        let text =
+            explained(Asked::Call(Verb::Init), "{\"status\":\"Success\",\"capabilities\":null}").to_string();
+        assert!(
+            text.contains("strict:    success, capabilities null, and the process of Kubernetes crashes"),
+            "{text}"
+        );
+    }
 }

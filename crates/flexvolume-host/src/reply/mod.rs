@@ -21,7 +21,7 @@ pub mod tolerant;
 use flexvolume::{Capabilities, Verb};
 use flexvolume_os::runner::{Output, StartError};
 
-pub use explain::{Advice, Explanation, StrictView, TolerantView, explain};
+pub use explain::{Advice, Applied, Explanation, StrictView, TolerantView, explain};
 pub use failure::{Cause, Failure, Field};
 pub use rule::Rule;
 
