@@ -101,48 +101,58 @@ fn not_started(reason: &StartFailure) -> &'static str {
 }
 
 fn for_rule(rule: Rule) -> Option<Advice> {
-    let (problem, remedy) = match rule {
-        Rule::TextAroundReply => (
-            "there is text beside the reply; Kubernetes reads both streams as one and rejects it",
-            "Send everything but the reply to a log file, the output of every command too: cmd >>\"$LOG\" 2>&1",
-        ),
-        Rule::ReplyOnStderr => {
-            ("the reply is on standard error", "Print it to standard output; any warning beside it breaks it")
-        }
-        Rule::SeveralReplies => (
-            "there is more than one status; Kubernetes rejects a second reply",
-            "Print one reply and exit at once",
-        ),
-        Rule::UnknownVerb => (
-            "a call-out that the driver does not have is not answered as documented",
-            r#"Print {"status":"Not supported"}, in this spelling, for every unknown verb"#,
-        ),
-        Rule::StatusWord => (
-            "the status is not one of the three words, or the message is not in message",
-            "Print exactly Success, Failure or Not supported, and the reason in message",
-        ),
-        Rule::CapabilitiesMissing => (
-            "init does not say whether the driver attaches; Kubernetes takes it for granted and waits for an attach",
-            r#"Print "capabilities":{"attach":false} if the driver only mounts, true if it attaches"#,
-        ),
-        // The exit itself gets advice, which depends on what it is; a Success is doubted for other rules' reasons.
-        Rule::ExitDisagrees | Rule::SuccessDoubted => return None,
-        Rule::Deadline => (
-            "the call had to be stopped at its deadline",
-            "Give every command that can hang a limit of its own",
-        ),
-        Rule::KeysAndTypes => (
-            "keys or types are not as documented",
-            "Print keys in the documented case, booleans without quotes, and leave out what is null",
-        ),
-        Rule::BrokenJson => (
-            "the reply is not JSON",
-            "Build it with a JSON library or jq -n --arg message \"$text\", which escapes quotes and line ends; write true, false, null",
-        ),
-        _ => return None,
-    };
-    Some(new(problem, remedy))
+    REMEDIES.iter().find(|(needed, ..)| *needed == rule).map(|(_, problem, remedy)| new(problem, remedy))
 }
+
+/// Problem and remedy where a rule was needed. There is none for a doubted Success, which has other rules' reasons, nor
+/// for an exit that disagrees, because it depends on the exit which of the two is wrong.
+const REMEDIES: [(Rule, &str, &str); 9] = [
+    (
+        Rule::TextAroundReply,
+        "there is text beside the reply; Kubernetes reads both streams as one and rejects it",
+        "Send everything but the reply to a log file, the output of every command too: cmd >>\"$LOG\" 2>&1",
+    ),
+    (
+        Rule::ReplyOnStderr,
+        "the reply is on standard error",
+        "Print it to standard output; any warning beside it breaks it",
+    ),
+    (
+        Rule::SeveralReplies,
+        "there is more than one status; Kubernetes rejects a second reply",
+        "Print one reply and exit at once",
+    ),
+    (
+        Rule::UnknownVerb,
+        "a call-out that the driver does not have is not answered as documented",
+        r#"Print {"status":"Not supported"}, in this spelling, for every unknown verb"#,
+    ),
+    (
+        Rule::StatusWord,
+        "the status is not one of the three words, or the message is not in message",
+        "Print exactly Success, Failure or Not supported, and the reason in message",
+    ),
+    (
+        Rule::CapabilitiesMissing,
+        "init does not say whether the driver attaches; Kubernetes takes it for granted and waits for an attach",
+        r#"Print "capabilities":{"attach":false} if the driver only mounts, true if it attaches"#,
+    ),
+    (
+        Rule::Deadline,
+        "the call had to be stopped at its deadline",
+        "Give every command that can hang a limit of its own",
+    ),
+    (
+        Rule::KeysAndTypes,
+        "keys or types are not as documented",
+        "Print keys in the documented case, booleans without quotes, and leave out what is null",
+    ),
+    (
+        Rule::BrokenJson,
+        "the reply is not JSON",
+        "Build it with a JSON library or jq -n --arg message \"$text\", which escapes quotes and line ends; write true, false, null",
+    ),
+];
 
 #[cfg(test)]
 mod tests {

@@ -87,100 +87,78 @@ impl Rule {
     /// Its name, for a warning.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.entry().0
+        let [name, _] = WORDS[self as usize];
+        name
     }
 
     /// What the host does, in one sentence.
     #[must_use]
     pub fn text(self) -> &'static str {
-        self.entry().1
-    }
-
-    fn entry(self) -> (&'static str, &'static str) {
-        match self {
-            Rule::TextAroundReply => (
-                "text around the reply",
-                "Both streams are searched for replies; everything else is text, and a Success beside text is looked at.",
-            ),
-            Rule::ReplyOnStderr => ("reply on standard error", "A reply counts on either stream."),
-            Rule::SeveralReplies => (
-                "several replies",
-                "The worst one counts, and replies that contradict each other are a failure.",
-            ),
-            Rule::UnknownVerb => (
-                "unknown call-out",
-                "The answer that the driver gives to a verb nobody knows is read as Not supported.",
-            ),
-            Rule::ExitDisagrees => (
-                "exit status and status disagree",
-                "The status decides, but a Success needs exit status 0 or a look at the directory.",
-            ),
-            Rule::StatusWord => (
-                "unusual status word",
-                "Only Success succeeds, Not supported counts in any case, every other word is a failure.",
-            ),
-            Rule::CapabilitiesMissing => (
-                "capabilities missing",
-                "A capability that init leaves out has Kubernetes' default, so attach is true.",
-            ),
-            Rule::NotIdempotent => (
-                "not idempotent",
-                "The mount table is asked before a call, so that nothing is mounted or unmounted twice.",
-            ),
-            Rule::SuccessDoubted => (
-                "doubtful success",
-                "A Success with a reason to doubt it counts only if the directory shows it.",
-            ),
-            Rule::PipeHeld => (
-                "output held open",
-                "A call ends when the driver exits, even if a process it left behind holds its output.",
-            ),
-            Rule::Deadline => (
-                "stopped at the deadline",
-                "A call that was stopped keeps its failure; its Success is looked at or is a failure.",
-            ),
-            Rule::KeysAndTypes => (
-                "spelling of keys and types",
-                "Keys match in any case, null is absent, and a wrong type matters only where the field is used.",
-            ),
-            Rule::BrokenJson => (
-                "broken JSON",
-                "A broken reply can be a failure or Not supported, never a Success, True, False and None excepted.",
-            ),
-            Rule::OptionQuoting => (
-                "word splitting of options",
-                "White space and control characters in options are written as escapes, which shells leave whole.",
-            ),
-            Rule::ArgumentShapes => (
-                "shape of the arguments",
-                "The documented arguments are passed, unless the driver's settings ask for an older shape.",
-            ),
-            Rule::OptionKeysRefused => (
-                "option keys refused",
-                "The driver's settings can leave out the option keys that it refuses.",
-            ),
-            Rule::PathAssumptions => (
-                "assumptions about paths",
-                "Drivers run from where they are installed, in the directory layout of kubelet.",
-            ),
-            Rule::StrayFiles => (
-                "stray files",
-                "Only what is empty and not mounted is removed; unknown files beside volumes are left alone.",
-            ),
-            Rule::Environment => (
-                "environment",
-                "Drivers get a full PATH, no inherited descriptors, and what their settings add.",
-            ),
-            Rule::Concurrency => (
-                "concurrent calls",
-                "Attach and detach run one at a time for each driver, the rest for each volume.",
-            ),
-            Rule::InitSideEffects => {
-                ("side effects of init", "Init runs once for each change of the driver, not on a timer.")
-            }
-        }
+        let [_, text] = WORDS[self as usize];
+        text
     }
 }
+
+/// Name and sentence of each rule, in order.
+const WORDS: [[&str; 2]; 21] = [
+    [
+        "text around the reply",
+        "Both streams are searched for replies; everything else is text, and a Success beside text is looked at.",
+    ],
+    ["reply on standard error", "A reply counts on either stream."],
+    ["several replies", "The worst one counts, and replies that contradict each other are a failure."],
+    ["unknown call-out", "The answer that the driver gives to a verb nobody knows is read as Not supported."],
+    [
+        "exit status and status disagree",
+        "The status decides, but a Success needs exit status 0 or a look at the directory.",
+    ],
+    [
+        "unusual status word",
+        "Only Success succeeds, Not supported counts in any case, every other word is a failure.",
+    ],
+    ["capabilities missing", "A capability that init leaves out has Kubernetes' default, so attach is true."],
+    [
+        "not idempotent",
+        "The mount table is asked before a call, so that nothing is mounted or unmounted twice.",
+    ],
+    ["doubtful success", "A Success with a reason to doubt it counts only if the directory shows it."],
+    [
+        "output held open",
+        "A call ends when the driver exits, even if a process it left behind holds its output.",
+    ],
+    [
+        "stopped at the deadline",
+        "A call that was stopped keeps its failure; its Success is looked at or is a failure.",
+    ],
+    [
+        "spelling of keys and types",
+        "Keys match in any case, null is absent, and a wrong type matters only where the field is used.",
+    ],
+    [
+        "broken JSON",
+        "A broken reply can be a failure or Not supported, never a Success, True, False and None excepted.",
+    ],
+    [
+        "word splitting of options",
+        "White space and control characters in options are written as escapes, which shells leave whole.",
+    ],
+    [
+        "shape of the arguments",
+        "The documented arguments are passed, unless the driver's settings ask for an older shape.",
+    ],
+    ["option keys refused", "The driver's settings can leave out the option keys that it refuses."],
+    [
+        "assumptions about paths",
+        "Drivers run from where they are installed, in the directory layout of kubelet.",
+    ],
+    [
+        "stray files",
+        "Only what is empty and not mounted is removed; unknown files beside volumes are left alone.",
+    ],
+    ["environment", "Drivers get a full PATH, no inherited descriptors, and what their settings add."],
+    ["concurrent calls", "Attach and detach run one at a time for each driver, the rest for each volume."],
+    ["side effects of init", "Init runs once for each change of the driver, not on a timer."],
+];
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -207,6 +185,7 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), 21);
+        assert_eq!(Rule::InitSideEffects.name(), "side effects of init");
         assert_eq!(Rule::BrokenJson.to_string(), "rule 13 (broken JSON)");
     }
 }
