@@ -77,6 +77,10 @@ pub fn create_directories(directory: &Path, mode: u32) -> io::Result<()> {
     match create_directory(directory, mode) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let above = parent(directory);
+            if directory.is_dir() {
+                // Another process was faster, this very moment.
+                return Ok(());
+            }
             // A dangling symlink gives ENOENT as well: without this we would go up for ever.
             if above == directory || directory.symlink_metadata().is_ok() {
                 return Err(error);
@@ -143,6 +147,23 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         path.symlink_metadata().unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn several_may_make_the_same_directories_at_once() {
+        for _ in 0..50 {
+            let directory = tempfile::tempdir().unwrap();
+            let deep = directory.path().join("a/b/c/d");
+            let makers: Vec<_> = (0..8)
+                .map(|_| {
+                    let deep = deep.clone();
+                    std::thread::spawn(move || create_directories(&deep, 0o700))
+                })
+                .collect();
+            for maker in makers {
+                maker.join().unwrap().unwrap();
+            }
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The device of an attachable volume: attach, waitforattach, mountdevice; and back.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flexvolume::{DriverName, PodUid, VolumeName};
 use flexvolume_os::failpoint::hit;
@@ -75,7 +75,8 @@ impl DeviceWork<'_> {
         }
         self.plugin.mount_device(spec, &kept.record.device, &path).map_err(at("mountdevice"))?;
         hit("lifecycle.mountdevice.called");
-        kept.record.found = self.expect_something()?.found();
+        kept.record.found =
+            something(self.look()?, &path).map_err(|cause| Failure::new("mountdevice", cause))?;
         kept.advance(Phase::DeviceMounted)?;
         hit("lifecycle.mountdevice.done");
         Ok(())
@@ -169,18 +170,6 @@ impl DeviceWork<'_> {
         look(&*self.host.system.mounter, &self.path()).map_err(at("look at the device mount path"))
     }
 
-    fn expect_something(&self) -> Result<Seen, Failure> {
-        match self.look()? {
-            Seen::Absent => {
-                let path = self.path();
-                let cause =
-                    format!("the driver answered Success, but {} does not exist any more", path.display());
-                Err(Failure::new("mountdevice", cause))
-            }
-            seen => Ok(seen),
-        }
-    }
-
     fn path(&self) -> PathBuf {
         paths::device_mount_path(&self.host.root, &self.driver, &self.volume)
     }
@@ -206,8 +195,19 @@ impl DeviceWork<'_> {
     }
 }
 
+/// What a driver has made of a directory, for the record; nothing and a file are no volume.
+pub(super) fn something(seen: Seen, place: &Path) -> Result<Found, String> {
+    match seen {
+        Seen::Absent => {
+            Err(format!("the driver answered Success, but {} does not exist any more", place.display()))
+        }
+        Seen::File => Err(format!("the driver answered Success, but {} is a file now", place.display())),
+        seen => Ok(seen.found()),
+    }
+}
+
 /// Why a directory cannot be given up.
-pub(super) fn still_mounted(place: &std::path::Path) -> String {
+pub(super) fn still_mounted(place: &Path) -> String {
     format!(
         "the driver answered Success, but {} is still mounted; find out who uses it (fuser -vm) and unmount again",
         place.display()

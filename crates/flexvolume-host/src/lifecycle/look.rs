@@ -16,8 +16,10 @@ pub(super) enum Seen {
     Mounted,
     /// A mount that does not answer.
     Dead,
-    /// A directory (or file) that is no mount.
+    /// A directory that is no mount.
     Directory,
+    /// A file, a socket or the like.
+    File,
     /// A symlink.
     Symlink,
     /// Nothing.
@@ -31,7 +33,7 @@ impl Seen {
             Seen::Mounted | Seen::Dead => Found::Mount,
             Seen::Directory => Found::Directory,
             Seen::Symlink => Found::Symlink,
-            Seen::Absent => Found::Unknown,
+            Seen::Absent | Seen::File => Found::Unknown,
         }
     }
 }
@@ -42,9 +44,17 @@ pub(super) fn look(mounter: &dyn Mounter, place: &Path) -> Result<Seen, MountErr
         MountPoint::Yes => Seen::Mounted,
         MountPoint::Dead(_) => Seen::Dead,
         MountPoint::Absent => Seen::Absent,
-        MountPoint::No if is_symlink(place) => Seen::Symlink,
-        MountPoint::No => Seen::Directory,
+        MountPoint::No => kind(place),
     })
+}
+
+/// Of something that is no mount, and so is on the file system of the root.
+fn kind(place: &Path) -> Seen {
+    match fs::symlink_metadata(place) {
+        Ok(metadata) if metadata.is_symlink() => Seen::Symlink,
+        Ok(metadata) if !metadata.is_dir() => Seen::File,
+        _ => Seen::Directory,
+    }
 }
 
 fn is_symlink(place: &Path) -> bool {

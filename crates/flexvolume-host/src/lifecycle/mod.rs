@@ -11,23 +11,23 @@ mod reconstruct;
 mod record;
 mod shelf;
 mod status;
+mod tidy;
 mod users;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use flexvolume::{DriverName, PodUid, VolumeName};
-use flexvolume_os::lock::{Lock, LockError};
+use flexvolume_os::lock::LockError;
 use flexvolume_os::mount::MountError;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::VolumeHost;
 use crate::plugin::Effect;
 use crate::registry::Registry;
 use crate::spec::{MounterArguments, Pod, VolumeSpec};
-use crate::{VolumeHost, paths};
 use failure::Failure;
 use publish::{SetUp, Wanted};
 use record::Publish;
@@ -167,6 +167,12 @@ pub enum LifecycleError {
         /// The driver.
         driver: String,
     },
+    /// A driver has mounted something where it was not asked to.
+    #[error("something that no record knows is mounted at {}; find out what it is and unmount it by hand", .directory.display())]
+    Foreign {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Another process works on the pod, or the lock cannot be used.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -222,8 +228,8 @@ impl VolumeManager {
                 }
                 Err(failed) => {
                     begun.extend(failed.begun.map(|kept| *kept));
-                    let cleanup = self.undo(begun);
-                    self.tidy(&pod.uid, lock);
+                    let mut cleanup = self.undo(begun);
+                    cleanup.extend(self.tidy(&pod.uid, lock).map(|foreign| foreign.to_string()));
                     return Err(step_error(&volume.spec.name, failed.failure, cleanup));
                 }
             }
@@ -259,7 +265,7 @@ impl VolumeManager {
                 Err(failure) => errors.push(step_error(&volume, failure, Vec::new())),
             }
         }
-        self.tidy(pod, lock);
+        errors.extend(self.tidy(pod, lock));
         if errors.is_empty() { Ok(unmounted) } else { Err(errors) }
     }
 
@@ -284,25 +290,6 @@ impl VolumeManager {
             );
         }
         Ok((records, errors))
-    }
-
-    /// Removes what is empty when nothing of a pod is left, and gives up its lock.
-    fn tidy(&self, pod: &PodUid, lock: Lock) {
-        let shelf = shelf::publishes(&self.host.root, pod);
-        shelf.remove_directory_if_empty();
-        let pod_dir = paths::pod_dir(&self.host.root, pod);
-        let volumes = pod_dir.join("volumes");
-        for driver in fs::read_dir(&volumes).into_iter().flatten().flatten() {
-            let _ = fs::remove_dir(driver.path());
-        }
-        let _ = fs::remove_dir(volumes);
-        let _ = fs::remove_dir(pod_dir);
-        if shelf.is_gone() {
-            users::discard(&self.host, pod);
-            if let Err(error) = lock.discard() {
-                tracing::debug!(%error, "a lock file was left");
-            }
-        }
     }
 
     /// What is mounted, by whom, and what is left to undo.

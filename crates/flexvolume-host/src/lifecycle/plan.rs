@@ -76,7 +76,7 @@ pub(super) fn publish(record: Option<&Publish>, seen: Seen, boot: &str) -> Publi
 fn left_by_a_call(seen: Seen) -> Leftover {
     match seen {
         Seen::Mounted | Seen::Dead | Seen::Symlink => Leftover::TakeDown,
-        Seen::Directory | Seen::Absent => Leftover::None,
+        Seen::Directory | Seen::File | Seen::Absent => Leftover::None,
     }
 }
 

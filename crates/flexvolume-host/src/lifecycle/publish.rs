@@ -7,7 +7,7 @@ use flexvolume::VolumeName;
 use flexvolume_os::failpoint::hit;
 use flexvolume_os::lock::Lock;
 
-use super::device::{DeviceWork, still_mounted};
+use super::device::{DeviceWork, something, still_mounted};
 use super::failure::{Failure, at};
 use super::look::{self, Seen, look};
 use super::plan::{self, Leftover, PublishPlan};
@@ -104,10 +104,8 @@ impl VolumeManager {
         let mounter = plugin.mounter(&wanted.volume.spec, wanted.pod);
         let effect = mounter.set_up(wanted.arguments).map_err(at("mount"))?;
         hit("lifecycle.mount.called");
-        kept.record.found = match self.look(mounter.path())? {
-            Seen::Absent => return Err(Failure::new("mount", vanished(mounter.path()))),
-            seen => seen.found(),
-        };
+        kept.record.found = something(self.look(mounter.path())?, mounter.path())
+            .map_err(|cause| Failure::new("mount", cause))?;
         kept.record.error = None;
         kept.advance(Phase::Mounted)?;
         hit("lifecycle.mount.done");
@@ -162,7 +160,7 @@ impl VolumeManager {
         let mut after = self.look(mount_dir)?;
         let mut stacked = self.stacked(after, mount_dir);
         // Some drivers mount once more at each call: one unmount each.
-        while stacked > 1 || (stacked == 1 && said.is_ok()) {
+        while stacked > 1 || (stacked == 1 && matches!(said, Ok(_) | Err(PluginError::NotDone { .. }))) {
             said = unmounter.tear_down();
             after = self.look(mount_dir)?;
             let left = self.stacked(after, mount_dir);
@@ -307,6 +305,7 @@ fn judge_unmount(
     match (after, said) {
         (Seen::Absent, said) => Ok(said.unwrap_or(Effect::Changed)),
         (Seen::Mounted | Seen::Dead, Ok(_)) => Err(Failure::new(STEP, still_mounted(mount_dir))),
+        (Seen::File, Ok(_)) => Err(Failure::new(STEP, left_file(mount_dir))),
         (Seen::Symlink, Ok(_)) => Err(Failure::new(STEP, left_symlink(mount_dir))),
         (Seen::Directory, Ok(_)) => remove_empty(mount_dir).map_err(|cause| Failure::new(STEP, cause)),
         (Seen::Directory, Err(_)) if before == Seen::Directory && remove_empty(mount_dir).is_ok() => {
@@ -326,10 +325,13 @@ fn remove_empty(mount_dir: &Path) -> Result<Effect, String> {
     }
 }
 
-fn left_symlink(mount_dir: &Path) -> String {
-    format!("the driver answered Success, but left a symlink at {}; remove it", mount_dir.display())
+fn left_file(mount_dir: &Path) -> String {
+    format!(
+        "the driver answered Success, but left a file at {}; look at it and remove it",
+        mount_dir.display()
+    )
 }
 
-fn vanished(mount_dir: &Path) -> String {
-    format!("the driver answered Success, but {} does not exist any more", mount_dir.display())
+fn left_symlink(mount_dir: &Path) -> String {
+    format!("the driver answered Success, but left a symlink at {}; remove it", mount_dir.display())
 }

@@ -56,7 +56,7 @@ pub(crate) fn in_mount_namespace(test: &str) -> bool {
     };
     let this = std::env::current_exe().unwrap();
     let mut inside = program("unshare");
-    inside.args(flags).arg("--").arg(this).args([test, "--exact", "--nocapture"]).env(INSIDE, "1");
+    inside.args(flags).arg("--").arg(this).args([test, "--exact", "--nocapture"]).env(INSIDE, mark(test));
     let output = inside.output().unwrap();
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -65,6 +65,33 @@ pub(crate) fn in_mount_namespace(test: &str) -> bool {
         eprintln!("{line}");
     }
     false
+}
+
+/// The environment of everything that a test starts tells whose it is.
+fn mark(test: &str) -> String {
+    format!("{test}-{}", std::process::id())
+}
+
+/// The processes that a test inside has started, and what they have started, as far as they still live; `Z` first for
+/// those that nobody has reaped.
+pub(crate) fn processes() -> Vec<(u32, String)> {
+    let me = std::process::id();
+    let mark = format!("{INSIDE}={}", std::env::var(INSIDE).unwrap());
+    let numbers =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let mut found = Vec::new();
+    for pid in numbers.filter(|pid: &u32| *pid != me) {
+        let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let stat = String::from_utf8_lossy(&read("stat")).into_owned();
+        let mut fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+        let (state, parent) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        let marked = read("environ").split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes());
+        if marked || (state == "Z" && parent == me.to_string()) {
+            let command = String::from_utf8_lossy(&read("cmdline")).replace('\0', " ");
+            found.push((pid, format!("{state} {command}")));
+        }
+    }
+    found
 }
 
 /// Secrets of a test: any name, always the same content.

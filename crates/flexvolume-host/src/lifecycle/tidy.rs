@@ -1,0 +1,50 @@
+//! When nothing of a pod is left: its empty directories and its locks go too.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use flexvolume::PodUid;
+use flexvolume_os::lock::Lock;
+
+use super::{LifecycleError, VolumeManager, shelf, users};
+use crate::paths;
+
+impl VolumeManager {
+    /// Removes what is empty and gives the pod's lock up. A directory that cannot be removed because something is
+    /// mounted on it, although all volumes are gone, is reported.
+    pub(super) fn tidy(&self, pod: &PodUid, lock: Lock) -> Option<LifecycleError> {
+        let shelf = shelf::publishes(&self.host.root, pod);
+        shelf.remove_directory_if_empty();
+        let foreign = remove_pod_dir(&paths::pod_dir(&self.host.root, pod));
+        if shelf.is_gone() {
+            users::discard(&self.host, pod);
+            if let Err(error) = lock.discard() {
+                tracing::debug!(%error, "a lock file was left");
+            }
+        }
+        foreign
+    }
+}
+
+/// `pods/<uid>/volumes/<driver>`, `pods/<uid>/volumes`, `pods/<uid>`: as far as they are empty. kubelet leaves this to
+/// its garbage collection of dead pods.
+fn remove_pod_dir(pod_dir: &Path) -> Option<LifecycleError> {
+    let volumes = pod_dir.join("volumes");
+    let mut busy = None;
+    let mut remove = |directory: &Path| {
+        let removed = fs::remove_dir(directory);
+        if removed.is_err_and(|error: io::Error| error.kind() == ErrorKind::ResourceBusy) {
+            busy = Some(LifecycleError::Foreign { directory: directory.to_owned() });
+        }
+    };
+    for entry in fs::read_dir(&volumes).into_iter().flatten().flatten() {
+        // Kubernetes' own plugins keep their directories.
+        if !entry.file_name().as_encoded_bytes().starts_with(b"kubernetes.io~") {
+            remove(&entry.path());
+        }
+    }
+    remove(&volumes);
+    remove(pod_dir);
+    busy
+}
