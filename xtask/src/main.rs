@@ -10,11 +10,13 @@ mod bench;
 mod demo;
 mod drivers;
 mod forward;
+mod keeper;
 mod process;
 mod test;
 mod tidy;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -37,6 +39,12 @@ enum Command {
     Corpus(forward::Arguments),
     /// Kubernetes' own transcripts against our host: `oracle run|verify|record`.
     Oracle(forward::Arguments),
+    /// Clean up when standard input ends
+    #[command(hide = true)]
+    Keep {
+        /// What is removed
+        folder: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -46,6 +54,7 @@ fn main() -> ExitCode {
         Command::Drivers(arguments) => drivers::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Keep { folder } => keeper::keep(&folder),
         Command::Corpus(arguments) => forward::run("corpus", &arguments),
         Command::Oracle(arguments) => forward::run("oracle", &arguments),
     };

@@ -8,12 +8,13 @@ mod host;
 mod programs;
 mod timing;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
+use crate::keeper::{Kept, MARK};
 use crate::process;
 use crate::workspace::Metadata;
 use figure::{Figure, Outcome};
@@ -77,27 +78,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Builds, then measures in another process: pinned to one CPU, in a mount namespace of its own, so that no mount can be
 /// left behind.
 fn measure_apart(arguments: &Arguments) -> Result<()> {
-    let folder =
-        tempfile::Builder::new().prefix("flexvol-bench-").tempdir().context("cannot make a folder")?;
-    Programs::build(&Metadata::load()?, folder.path())?;
-    let mut words = privately();
-    words.extend(pinned());
+    let kept = Kept::new("flexvol-bench-")?;
+    let result = Programs::build(&Metadata::load()?, kept.folder())
+        .and_then(|()| start_inside(arguments, kept.folder()));
+    result.and(kept.clean())
+}
+
+fn start_inside(arguments: &Arguments, folder: &Path) -> Result<()> {
     let me = std::env::current_exe().context("cannot find this program")?;
-    let mut command = match words.split_first() {
-        Some((program, rest)) => {
-            let mut command = Command::new(program);
-            command.args(rest).arg(me);
-            command
-        }
-        None => Command::new(me),
-    };
+    // `env` with nothing else is the identity: it lets the list be empty.
+    let mut command = Command::new("env");
+    command.args(privately()).args(pinned()).arg(me);
     let format = if arguments.output == Format::Json { "json" } else { "text" };
-    command.args(["bench", "--output", format, "--only", &arguments.only, "--inside"]).arg(folder.path());
-    let status = command.status().with_context(|| format!("cannot start {}", process::render(&command)))?;
-    if !status.success() {
-        bail!("a goal does not hold, or a measurement failed");
-    }
-    Ok(())
+    command
+        .args(["bench", "--output", format, "--only", &arguments.only, "--inside"])
+        .arg(folder)
+        .env(MARK, folder);
+    process::run(&mut command).context("a goal does not hold, or a measurement failed")
 }
 
 /// What gives a process mounts of its own here, if anything does.

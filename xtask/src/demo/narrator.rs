@@ -10,7 +10,6 @@ use anyhow::{Context, Result, bail};
 use super::place::Place;
 use super::story;
 use crate::process;
-use crate::workspace::root;
 
 /// Tells the story of a place.
 pub(super) fn narrate(place: Place, folder: &Path, programs: &[PathBuf]) -> Result<()> {
@@ -50,11 +49,11 @@ impl Narrator {
             fs::create_dir_all(self.folder.join(name)).context("cannot prepare the demo's folder")?;
         }
         let folder = self.folder.display();
-        println!("\nTo repeat it by hand, type what follows each $ in {}:", root().display());
-        println!("$ mkdir -p {folder}/root {folder}/plugins {folder}/disk");
+        println!("\nTo repeat it by hand, type what follows each $:");
         println!("$ export PATH={}:$PATH", flexvol.parent().unwrap_or(flexvol).display());
+        println!("$ mkdir -p -m 700 {folder} && cd {folder} && mkdir -m 700 root plugins disk");
         println!(
-            "$ export FLEXVOL_ROOT={folder}/root FLEXVOL_PLUGIN_DIR={folder}/plugins FLEXVOL_STATE_DIR={folder}/state"
+            "$ export FLEXVOL_ROOT=$PWD/root FLEXVOL_PLUGIN_DIR=$PWD/plugins FLEXVOL_STATE_DIR=$PWD/state"
         );
         Ok(())
     }
@@ -65,20 +64,19 @@ impl Narrator {
         println!("\n{}. {title}", self.step);
     }
 
-    /// Writes a file and shows it.
-    pub(super) fn write(&self, name: &str, text: &str) -> Result<String> {
+    /// Writes a file and shows how.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<()> {
         let file = self.folder.join(name);
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-        println!("$ cat {}", file.display());
-        text.lines().for_each(|line| println!("    {line}"));
-        Ok(file.to_string_lossy().into_owned())
+        println!("$ cat >{name} <<'END'\n{text}END");
+        Ok(())
     }
 
     /// Runs a command line and shows it with its output.
     pub(super) fn run(&self, line: &str) -> Result<Ran> {
         println!("$ {line}");
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("exec 2>&1; {line}")]).current_dir(root()).env("PATH", &self.path);
+        command.args(["-c", &format!("exec 2>&1; {line}")]).current_dir(&self.folder).env("PATH", &self.path);
         command
             .env("FLEXVOL_ROOT", self.folder.join("root"))
             .env("FLEXVOL_PLUGIN_DIR", self.folder.join("plugins"));

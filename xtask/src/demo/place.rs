@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
+use crate::keeper::MARK;
 use crate::process;
 
 /// What is allowed here.
@@ -80,11 +81,11 @@ pub(super) fn choose(flexvol: &Path, folder: &Path) -> Result<Place> {
         if !find_program("mkfs.ext4") {
             bail!("mkfs.ext4 is missing: install the package e2fsprogs");
         }
-        if works(trial(Place::Loop, flexvol).arg(LOOP_TRIAL).current_dir(folder)) {
+        if works(trial(Place::Loop, flexvol).arg(LOOP_TRIAL).current_dir(folder).env(MARK, folder)) {
             return Ok(Place::Loop);
         }
     }
-    if works(trial(Place::Memory, flexvol).arg(MEMORY_TRIAL).current_dir(folder)) {
+    if works(trial(Place::Memory, flexvol).arg(MEMORY_TRIAL).current_dir(folder).env(MARK, folder)) {
         return Ok(Place::Memory);
     }
     Ok(Place::Scratch)

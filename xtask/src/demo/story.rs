@@ -5,25 +5,25 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::keeper::loop_devices;
 use super::narrator::Narrator;
 use super::place::Place;
+use crate::keeper::loop_devices;
 
 /// Tells the story of a place with these drivers.
 pub(super) fn tell(narrator: &mut Narrator, place: Place, drivers: &[PathBuf]) -> Result<()> {
     install(narrator, drivers)?;
     narrator.step("A pod and its volumes");
     let text = manifest(place, &narrator.folder);
-    let pod = narrator.write("pod.yaml", &text)?;
+    narrator.write("pod.yaml", &text)?;
     if place == Place::Scratch {
-        without_mounts(narrator, &pod)?;
+        without_mounts(narrator)?;
     } else {
-        mount(narrator, place, &pod)?;
-        share(narrator, &pod)?;
-        restart(narrator, place, &pod)?;
-        fill(narrator, &pod)?;
-        unmount(narrator, &pod)?;
-        again(narrator, place, &pod)?;
+        mount(narrator, place)?;
+        share(narrator)?;
+        restart(narrator, place)?;
+        fill(narrator)?;
+        unmount(narrator)?;
+        again(narrator, place)?;
     }
     remove(narrator, drivers)?;
     println!("\nEverything above was checked.");
@@ -52,9 +52,9 @@ fn name(driver: &Path) -> String {
     format!("flexvol.io/{}", driver.file_name().unwrap_or_default().to_string_lossy())
 }
 
-fn mount(narrator: &mut Narrator, place: Place, pod: &str) -> Result<()> {
+fn mount(narrator: &mut Narrator, place: Place) -> Result<()> {
     narrator.step("Mount them");
-    narrator.must(&format!("flexvol mount -f {pod}"))?;
+    narrator.must("flexvol mount -f pod.yaml")?;
     narrator.must("flexvol status")?;
     let mounts = narrator.mounts()?;
     mounts.iter().for_each(|line| println!("    mount table: {line}"));
@@ -63,39 +63,37 @@ fn mount(narrator: &mut Narrator, place: Place, pod: &str) -> Result<()> {
     narrator.claim("each volume of the pod is in the mount table", expected.iter().all(mounted))
 }
 
-fn share(narrator: &mut Narrator, pod: &str) -> Result<()> {
+fn share(narrator: &mut Narrator) -> Result<()> {
     narrator.step("Two containers of the pod share the data");
-    narrator
-        .must(&format!("flexvol run -f {pod} --container writer -- sh -c 'echo hello >/cache/greeting'"))?;
-    let text = narrator.must(&format!("flexvol run -f {pod} --container reader -- cat /cache/greeting"))?;
+    narrator.must("flexvol run -f pod.yaml --container writer -- sh -c 'echo hello >/cache/greeting'")?;
+    let text = narrator.must("flexvol run -f pod.yaml --container reader -- cat /cache/greeting")?;
     narrator.claim("the reader sees what the writer wrote", text.contains("hello"))?;
-    let ran = narrator.run(&format!("flexvol run -f {pod} --container reader -- touch /cache/mine"))?;
+    let ran = narrator.run("flexvol run -f pod.yaml --container reader -- touch /cache/mine")?;
     let refused = !ran.succeeded && ran.text.contains("Read-only file system");
     narrator.claim("the reader, which mounts it read-only, cannot write", refused)
 }
 
-fn restart(narrator: &mut Narrator, place: Place, pod: &str) -> Result<()> {
+fn restart(narrator: &mut Narrator, place: Place) -> Result<()> {
     narrator.step("A container that is restarted finds its data");
-    let text = narrator.must(&format!("flexvol run -f {pod} --container writer -- cat /cache/greeting"))?;
+    let text = narrator.must("flexvol run -f pod.yaml --container writer -- cat /cache/greeting")?;
     narrator.claim("the data survived the end of the writer", text.contains("hello"))?;
     if place == Place::Loop {
-        narrator
-            .must(&format!("flexvol run -f {pod} --container writer -- sh -c 'echo kept >/notes/note'"))?;
+        narrator.must("flexvol run -f pod.yaml --container writer -- sh -c 'echo kept >/notes/note'")?;
     }
     Ok(())
 }
 
-fn fill(narrator: &mut Narrator, pod: &str) -> Result<()> {
+fn fill(narrator: &mut Narrator) -> Result<()> {
     narrator.step("Nobody can write more than the size");
     let line = "dd if=/dev/zero of=/cache/big bs=1M count=64";
-    let ran = narrator.run(&format!("flexvol run -f {pod} --container writer -- {line}"))?;
+    let ran = narrator.run(&format!("flexvol run -f pod.yaml --container writer -- {line}"))?;
     let full = !ran.succeeded && ran.text.contains("No space left on device");
     narrator.claim("64 MiB do not fit into the 16 MiB that the volume has: No space left on device", full)
 }
 
-fn unmount(narrator: &mut Narrator, pod: &str) -> Result<()> {
+fn unmount(narrator: &mut Narrator) -> Result<()> {
     narrator.step("Unmount them");
-    narrator.must(&format!("flexvol unmount -f {pod}"))?;
+    narrator.must("flexvol unmount -f pod.yaml")?;
     narrator.must("flexvol status")?;
     nothing_is_mounted(narrator)
 }
@@ -105,29 +103,29 @@ fn nothing_is_mounted(narrator: &Narrator) -> Result<()> {
     narrator.claim("no loop device is left", loop_devices(&narrator.folder).is_empty())
 }
 
-fn again(narrator: &mut Narrator, place: Place, pod: &str) -> Result<()> {
+fn again(narrator: &mut Narrator, place: Place) -> Result<()> {
     narrator.step("The next run of the pod; `run` mounts by itself and unmounts after the last command");
-    let text = narrator.must(&format!("flexvol run -f {pod} --container writer -- ls -A /cache"))?;
+    let text = narrator.must("flexvol run -f pod.yaml --container writer -- ls -A /cache")?;
     narrator.claim("the ephemeral volume is new", !text.contains("greeting") && !text.contains("big"))?;
     if place == Place::Loop {
-        let text = narrator.must(&format!("flexvol run -f {pod} --container writer -- cat /notes/note"))?;
+        let text = narrator.must("flexvol run -f pod.yaml --container writer -- cat /notes/note")?;
         narrator.claim("the persistent volume still has its data", text.contains("kept"))?;
     }
     nothing_is_mounted(narrator)
 }
 
 /// The story where nothing may be mounted.
-fn without_mounts(narrator: &mut Narrator, pod: &str) -> Result<()> {
+fn without_mounts(narrator: &mut Narrator) -> Result<()> {
     let volume = narrator.folder.join("root/pods/demo-uid/volumes/flexvol.io~scratch/cache");
     narrator.step("Set it up and use it");
-    narrator.must(&format!("flexvol mount -f {pod}"))?;
+    narrator.must("flexvol mount -f pod.yaml")?;
     narrator.must("flexvol status")?;
     narrator.must(&format!("echo hello >{}/greeting", volume.display()))?;
-    narrator.must(&format!("flexvol mount -f {pod}"))?;
+    narrator.must("flexvol mount -f pod.yaml")?;
     let text = narrator.must(&format!("cat {}/greeting", volume.display()))?;
     narrator.claim("mounting again changes nothing: the data is still there", text.contains("hello"))?;
     narrator.step("Take it down");
-    narrator.must(&format!("flexvol unmount -f {pod}"))?;
+    narrator.must("flexvol unmount -f pod.yaml")?;
     narrator.must("flexvol status")?;
     narrator.claim("the volume is gone with its pod", !volume.exists())?;
     nothing_is_mounted(narrator)

@@ -1,37 +1,77 @@
-//! Cleaning up after a demo, however it ended.
+//! Cleaning up, however the work ended.
+//!
+//! The *keeper* is a process that waits until its standard input ends, which is when the process that started it is gone
+//! for whatever reason. It is in a process group of its own, so that Ctrl-C does not reach it.
 
+use std::env;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::process::Command;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::MARK;
 use crate::process;
+
+/// Set for every process of the work, to its folder: how the keeper knows them.
+pub(crate) const MARK: &str = "FLEXVOL_XTASK_FOLDER";
 
 /// How long processes have to end by themselves, and then loop devices to go.
 const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Waits until standard input ends, and then removes what the demo made.
-pub(super) fn keep(folder: &Path) -> Result<()> {
-    // Nobody writes: the end comes when the supervisor is gone.
-    io::stdin().read_to_end(&mut Vec::new()).context("cannot wait for the demo")?;
+/// A folder that is removed, with the processes that carry its mark, when this value or this process is gone.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    folder: PathBuf,
+    keeper: Child,
+}
+
+impl Kept {
+    /// Makes a folder among the temporary ones.
+    pub(crate) fn new(prefix: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix(prefix).tempdir().context("cannot make a folder")?;
+        let me = env::current_exe().context("cannot find this program")?;
+        let mut command = Command::new(me);
+        command.arg("keep").arg(folder.path()).stdin(Stdio::piped()).process_group(0);
+        let keeper = command.spawn().context("cannot start the process that cleans up")?;
+        Ok(Self { folder: folder.keep(), keeper })
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Cleans up now.
+    pub(crate) fn clean(mut self) -> Result<()> {
+        drop(self.keeper.stdin.take());
+        let status = self.keeper.wait().context("cannot wait for the process that cleans up")?;
+        if !status.success() {
+            bail!("cleaning up failed ({status})");
+        }
+        Ok(())
+    }
+}
+
+/// The keeper: waits until standard input ends, and then removes what was made.
+pub(crate) fn keep(folder: &Path) -> Result<()> {
+    // Nobody writes: the end comes when the other side is gone.
+    io::stdin().read_to_end(&mut Vec::new()).context("cannot wait for the end")?;
     end_processes(folder);
     let device = fs::metadata(folder).with_context(|| format!("cannot look at {}", folder.display()))?.dev();
     remove(folder, device)?;
     if !eventually(|| loop_devices(folder).is_empty()) {
         bail!("loop devices are left over: {}", loop_devices(folder).join(", "));
     }
-    println!("Cleaned up: {} is removed, no mount, loop device or process is left.", folder.display());
     Ok(())
 }
 
-/// Ends the processes of the demo that do not end by themselves.
+/// Ends the processes of the work that do not end by themselves.
 fn end_processes(folder: &Path) {
     for signal in ["TERM", "KILL"] {
         for id in processes(folder) {
@@ -44,7 +84,7 @@ fn end_processes(folder: &Path) {
     }
 }
 
-/// The ids of the processes that carry the demo's mark. Those of other users cannot be read and are not ours.
+/// The ids of the processes that carry the mark. Those of other users cannot be read and are not ours.
 fn processes(folder: &Path) -> Vec<String> {
     let mark = format!("{MARK}={}", folder.display());
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
@@ -58,7 +98,7 @@ fn processes(folder: &Path) -> Vec<String> {
 }
 
 /// The loop devices whose files lie in `folder`.
-pub(super) fn loop_devices(folder: &Path) -> Vec<String> {
+pub(crate) fn loop_devices(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir("/sys/block") else { return Vec::new() };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     names
