@@ -114,15 +114,18 @@ fn again(narrator: &mut Narrator, place: Place) -> Result<()> {
     nothing_is_mounted(narrator)
 }
 
+/// The volume of the driver scratch, below the demo's folder.
+const VOLUME: &str = "root/pods/demo-uid/volumes/flexvol.io~scratch/cache";
+
 /// The story where nothing may be mounted.
 fn without_mounts(narrator: &mut Narrator) -> Result<()> {
-    let volume = narrator.folder.join("root/pods/demo-uid/volumes/flexvol.io~scratch/cache");
+    let volume = narrator.folder.join(VOLUME);
     narrator.step("Set it up and use it");
     narrator.must("flexvol mount -f pod.yaml")?;
     narrator.must("flexvol status")?;
-    narrator.must(&format!("echo hello >{}/greeting", volume.display()))?;
+    narrator.must(&format!("echo hello >{VOLUME}/greeting"))?;
     narrator.must("flexvol mount -f pod.yaml")?;
-    let text = narrator.must(&format!("cat {}/greeting", volume.display()))?;
+    let text = narrator.must(&format!("cat {VOLUME}/greeting"))?;
     narrator.claim("mounting again changes nothing: the data is still there", text.contains("hello"))?;
     narrator.step("Take it down");
     narrator.must("flexvol unmount -f pod.yaml")?;
