@@ -1,5 +1,6 @@
 //! How a command ends when it does not end well.
 
+use std::error::Error;
 use std::fmt;
 
 use flexvolume_host::lifecycle::LifecycleError;
@@ -31,9 +32,18 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A failure with one line: the error and its causes.
-    pub(crate) fn new(code: u8, error: impl Into<anyhow::Error>) -> Self {
-        Self { code, lines: vec![format!("{:#}", error.into())] }
+    /// A failure with one line: the error, and its causes as far as it does not tell them itself.
+    pub(crate) fn new(code: u8, error: impl Error) -> Self {
+        let mut line = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let text = cause.to_string();
+            if !line.contains(&text) {
+                line = format!("{line}: {text}");
+            }
+            source = cause.source();
+        }
+        Self { code, lines: vec![line] }
     }
 
     /// A failure with these words.

@@ -33,6 +33,8 @@ pub(crate) enum Installed {
 pub(crate) enum InstallError {
     #[error("{step} {}: {source}", .path.display())]
     File { step: &'static str, path: PathBuf, source: io::Error },
+    #[error("the driver's program {}: {source}", .path.display())]
+    Program { path: PathBuf, source: io::Error },
     #[error("{} is not a file: give the driver's program", .0.display())]
     NotAFile(PathBuf),
     #[error("{} is in the way: it is not a directory; move it out of the way", .0.display())]
@@ -61,8 +63,13 @@ impl<'a> Installation<'a> {
             .map_err(failed("make the plugin directory", plugin_dir))?;
         let lock = Lock::acquire(&plugin_dir.join(".flexvol-install.lock"), Duration::from_secs(30))?;
         let installation = Self { plugin_dir, name, lock };
-        installation.clean()?;
-        Ok(installation)
+        match installation.clean() {
+            Ok(()) => Ok(installation),
+            Err(error) => {
+                installation.lock.discard()?;
+                Err(error)
+            }
+        }
     }
 
     /// The plugin directory in which the driver is built.
@@ -85,8 +92,9 @@ impl<'a> Installation<'a> {
     /// # Errors
     /// [`InstallError`]; what was begun is cleaned up by [`Installation::end`].
     pub(crate) fn stage(&self, file: &Path) -> Result<(), InstallError> {
-        let mut source = File::open(file).map_err(failed("open", file))?;
-        if !source.metadata().map_err(failed("look at", file))?.is_file() {
+        let unreadable = |source| InstallError::Program { path: file.to_owned(), source };
+        let mut source = File::open(file).map_err(unreadable)?;
+        if !source.metadata().map_err(unreadable)?.is_file() {
             return Err(InstallError::NotAFile(file.to_owned()));
         }
         let directory = self.staging().join(self.name.directory());
@@ -132,20 +140,21 @@ impl<'a> Installation<'a> {
         Ok(installed)
     }
 
-    /// Ends: cleans up what was staged, lets other installers in.
+    /// Ends: deletes what was staged or hidden, lets other installers in.
     ///
     /// # Errors
     /// [`InstallError`].
     pub(crate) fn end(self) -> Result<(), InstallError> {
-        self.clean()?;
-        Ok(self.lock.discard()?)
+        let cleaned = self.clean();
+        self.lock.discard()?;
+        cleaned
     }
 
-    /// Takes the driver away: hidden in one step, then deleted. `Err` with nothing done if there are other files.
+    /// Takes the driver away in one step; [`Installation::end`] deletes it.
     ///
     /// # Errors
-    /// [`InstallError`].
-    pub(crate) fn remove(self) -> Result<(), InstallError> {
+    /// [`InstallError`], with nothing done, if there are files that are not the driver's.
+    pub(crate) fn hide(&self) -> Result<(), InstallError> {
         let place = self.place();
         if !fs::symlink_metadata(&place).map_err(failed("look at", &place))?.is_dir() {
             return Err(InstallError::InTheWay(place));
@@ -155,7 +164,7 @@ impl<'a> Installation<'a> {
         fs::rename(&place, &hidden).map_err(failed("rename to", &hidden))?;
         atomic::sync_directory(self.plugin_dir).map_err(failed("write", self.plugin_dir))?;
         failpoint::hit("remove.hidden");
-        self.end()
+        Ok(())
     }
 
     fn hidden(&self) -> PathBuf {

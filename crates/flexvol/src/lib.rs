@@ -56,7 +56,11 @@ fn start_log(global: &Global) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
     match global.log_format {
-        OutputFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         OutputFormat::Json => log.json().init(),
+        OutputFormat::Text => {
+            let log = log.with_ansi(std::io::stderr().is_terminal());
+            // Warnings are for the person at the terminal, who knows what time it is.
+            if global.verbose > 0 { log.init() } else { log.without_time().with_target(false).init() }
+        }
     }
 }

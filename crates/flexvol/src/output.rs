@@ -24,7 +24,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Prints a result: `value` as JSON, or what `text` makes of it. Whoever has stopped reading is no error.
+    /// Prints a result: `value` as JSON, or what `text` makes of it.
     pub(crate) fn print<T: Serialize>(
         self,
         value: &T,
@@ -37,10 +37,7 @@ impl Output {
         if !rendered.ends_with('\n') && !rendered.is_empty() {
             rendered.push('\n');
         }
-        match anstream::stdout().write_all(rendered.as_bytes()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(()),
-        }
+        write_out(rendered.as_bytes())
     }
 
     /// Tells on standard error why the command failed.
@@ -68,6 +65,14 @@ impl Output {
     /// Tells something beside the result, on standard error.
     pub(crate) fn note(self, words: impl std::fmt::Display) {
         let _ = writeln!(anstream::stderr(), "flexvol: {words}");
+    }
+}
+
+/// Writes to standard output. Whoever has stopped reading is no error.
+pub(crate) fn write_out(bytes: &[u8]) -> Result<(), Failure> {
+    match anstream::stdout().write_all(bytes) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

@@ -35,6 +35,9 @@ pub(crate) struct UnmountArguments {
     /// Uid of a pod, as `flexvol status` shows it
     #[arg(long, value_name = "UID")]
     pub(crate) pod: Vec<String>,
+    /// Unmount even while a command of `flexvol run` uses the volumes; it keeps what it sees until it ends
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

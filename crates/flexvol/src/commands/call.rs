@@ -23,7 +23,6 @@ use crate::session::Session;
 struct Report {
     program: PathBuf,
     ended: String,
-    milliseconds: u128,
     stdout: String,
     stderr: String,
     explanation: Explanation,
@@ -137,11 +136,12 @@ fn report(program: PathBuf, answer: &Run, explanation: Explanation) -> Report {
         Ok(output) => Report {
             program,
             ended: match output.ended {
-                Ended::Exited(code) => format!("exit code {code}"),
-                Ended::Signaled(signal) => format!("signal {signal}"),
+                Ended::Exited(code) => format!("exit code {code}, after {} ms", output.duration.as_millis()),
+                Ended::Signaled(signal) => {
+                    format!("signal {signal}, after {} ms", output.duration.as_millis())
+                }
                 Ended::TimedOut => "stopped at the deadline".to_owned(),
             },
-            milliseconds: output.duration.as_millis(),
             stdout: shown(&output.stdout),
             stderr: shown(&output.stderr),
             explanation,
@@ -149,7 +149,6 @@ fn report(program: PathBuf, answer: &Run, explanation: Explanation) -> Report {
         Err(error) => Report {
             program,
             ended: format!("not started: {}", error.reason),
-            milliseconds: 0,
             stdout: String::new(),
             stderr: String::new(),
             explanation,
@@ -159,7 +158,7 @@ fn report(program: PathBuf, answer: &Run, explanation: Explanation) -> Report {
 
 fn text(report: &Report) -> String {
     let mut text = format!("program:   {}\n", report.program.display());
-    text.push_str(&format!("ended:     {} after {} ms\n", report.ended, report.milliseconds));
+    text.push_str(&format!("ended:     {}\n", report.ended));
     for (name, stream) in [("stdout", &report.stdout), ("stderr", &report.stderr)] {
         if !stream.is_empty() {
             text.push_str(&format!("{name}:\n"));

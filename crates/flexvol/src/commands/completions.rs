@@ -7,9 +7,13 @@ use clap::CommandFactory as _;
 
 use crate::args::Arguments;
 use crate::failure::{Failure, OK, STEP_FAILED};
+use crate::output::write_out;
 
 pub(super) fn completions(shell: clap_complete::Shell) -> Result<u8, Failure> {
-    clap_complete::generate(shell, &mut Arguments::command(), "flexvol", &mut std::io::stdout());
+    // First into memory: the generators panic when nobody reads.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "flexvol", &mut script);
+    write_out(&script)?;
     Ok(OK)
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use flexvolume_host::contract::{Capabilities, DriverName};
-use flexvolume_host::registry::Registry;
+use flexvolume_host::registry::{Registry, RegistryError};
 use serde::Serialize;
 
 use super::driver_list::capability_words;
@@ -54,9 +54,11 @@ fn install(
     let trial = Registry::new(Arc::clone(&session.host), vec![installation.staging()]);
     let (capabilities, init_error) = match trial.find_by_name(&name) {
         Ok(plugin) => (Some(plugin.capabilities()), None),
-        Err(error) if arguments.force => (None, Some(error.to_string())),
+        Err(error) if arguments.force => (None, Some(why(error))),
         Err(error) => {
-            let words = format!("not installed: {error} (--force installs it all the same)");
+            let why = why(error);
+            let words =
+                format_args!("{name} is not installed, because its init fails: {why} (--force installs it)");
             return Err(Failure::says(REFUSED, words));
         }
     };
@@ -66,11 +68,19 @@ fn install(
     Ok(Report { name, effect, executable, size, capabilities, init_error })
 }
 
+/// The cause alone: where the driver was tried is nobody's business.
+fn why(error: RegistryError) -> String {
+    match error {
+        RegistryError::Unusable { why, .. } => why,
+        other => other.to_string(),
+    }
+}
+
 /// The exit code of an installation or removal that did not happen.
 pub(super) fn refused(error: InstallError) -> Failure {
     let code = match error {
         InstallError::ForeignFiles { .. } | InstallError::InTheWay(_) => REFUSED,
-        InstallError::NotAFile(_) => BAD_INPUT,
+        InstallError::Program { .. } | InstallError::NotAFile(_) => BAD_INPUT,
         InstallError::File { .. } | InstallError::Lock(_) => STEP_FAILED,
     };
     Failure::new(code, error)

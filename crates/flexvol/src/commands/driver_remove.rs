@@ -39,13 +39,15 @@ pub(super) fn run(global: &Global, arguments: &RemoveArguments) -> Result<u8, Fa
         return Err(Failure::says(
             REFUSED,
             format_args!(
-                "{volumes} volumes of {name} are on record and could not be unmounted without it: unmount them first (`flexvol status` shows them), or use --force"
+                "volumes of {name} are on record ({volumes}) and could not be unmounted without it: unmount them first (`flexvol status` shows them), or use --force"
             ),
         ));
     }
     let installation = Installation::begin(plugin_dir, &name).map_err(refused)?;
     let executable = installation.program();
-    installation.remove().map_err(refused)?;
+    let hidden = installation.hide();
+    let ended = installation.end();
+    hidden.and(ended).map_err(refused)?;
     let report = Report { name, executable, effect: "removed" };
     session.output.print(&report, |report| {
         format!("{} {} from {}", report.name, toned("removed", Tone::Good), report.executable.display())

@@ -1,6 +1,6 @@
 //! `flexvol mount`.
 
-use flexvolume_host::lifecycle::{Mounted, VolumeManager};
+use flexvolume_host::lifecycle::{Leaving, Mounted, VolumeManager};
 use flexvolume_host::plugin::Effect;
 use serde::Serialize;
 
@@ -54,11 +54,27 @@ pub(super) fn run(global: &Global, arguments: &MountArguments) -> Result<u8, Fai
 }
 
 fn mount(manager: &VolumeManager, plan: &PodPlan) -> Result<PodReport, Failure> {
-    // First the wish to keep them, so that a `flexvol run` that ends meanwhile does not unmount them.
-    manager.keep(&plan.pod.uid)?;
-    let mounted = manager.mount(&plan.pod, &plan.volumes, plan.arguments)?;
-    let pod = format!("{}/{}", plan.pod.namespace, plan.pod.name);
-    Ok(PodReport::new(plan.pod.uid.to_string(), Some(pod), mounted))
+    // As a user of the volumes, so that a `flexvol run` that ends meanwhile does not unmount them.
+    let pod_use = manager.enter(&plan.pod.uid)?;
+    let mounted = manager.mount(&plan.pod, &plan.volumes, plan.arguments);
+    let kept = mounted.and_then(|mounted| manager.keep(&plan.pod.uid).map(|()| mounted));
+    let left = pod_use.leave();
+    match kept {
+        Ok(mounted) => {
+            left?;
+            let pod = format!("{}/{}", plan.pod.namespace, plan.pod.name);
+            Ok(PodReport::new(plan.pod.uid.to_string(), Some(pod), mounted))
+        }
+        Err(error) => {
+            let mut failure = Failure::from(error);
+            if let Ok(Leaving::Last(_guard)) = left {
+                // Whoever used the volumes has left them to us.
+                let undone = manager.unmount(&plan.pod.uid).map_err(Failure::from);
+                failure.lines.extend(undone.err().into_iter().flat_map(|failure| failure.lines));
+            }
+            Err(failure)
+        }
+    }
 }
 
 impl PodReport {

@@ -1,10 +1,11 @@
 //! `flexvol unmount`.
 
 use flexvolume_host::contract::PodUid;
+use flexvolume_host::lifecycle::{Leaving, Mounted, VolumeManager};
 
 use super::mount::{PodReport, Report, text};
 use crate::args::{Global, UnmountArguments};
-use crate::failure::{BAD_INPUT, Failure, OK, STEP_FAILED};
+use crate::failure::{BAD_INPUT, Failure, OK, REFUSED, STEP_FAILED};
 use crate::manifest::resolve::pods;
 use crate::secrets::ManifestSecrets;
 use crate::session::Session;
@@ -16,13 +17,26 @@ pub(super) fn run(global: &Global, arguments: &UnmountArguments) -> Result<u8, F
     let mut report = Report { pods: Vec::new() };
     let mut failed = Failure { code: STEP_FAILED, lines: Vec::new() };
     for (uid, name) in wanted(arguments)? {
-        match manager.unmount(&uid) {
+        match unmount(&manager, &uid, arguments.force) {
             Ok(unmounted) => report.pods.push(PodReport::new(uid.to_string(), name, unmounted)),
-            Err(errors) => failed.lines.extend(Failure::from(errors).lines),
+            Err(failure) => {
+                failed.code = failure.code;
+                failed.lines.extend(failure.lines);
+            }
         }
     }
     session.output.print(&report, |report| text(report, "unmounted"))?;
     if failed.lines.is_empty() { Ok(OK) } else { Err(failed) }
+}
+
+fn unmount(manager: &VolumeManager, uid: &PodUid, force: bool) -> Result<Vec<Mounted>, Failure> {
+    // While this lives nobody begins to use the volumes.
+    let leaving = manager.enter(uid)?.leave()?;
+    if matches!(leaving, Leaving::OthersRemain) && !force {
+        let words = "a command of `flexvol run` uses the volumes; let it end first, or use --force";
+        return Err(Failure::says(REFUSED, format_args!("pod {uid}: {words}")));
+    }
+    Ok(manager.unmount(uid)?)
 }
 
 /// The pods by uid, with their names where they are known.

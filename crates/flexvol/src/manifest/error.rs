@@ -62,7 +62,7 @@ pub enum Problem {
     TooLarge { limit: u64 },
     #[error("is not UTF-8 text")]
     NotText,
-    #[error("is neither YAML nor JSON: {0}")]
+    #[error("syntax error: {0}")]
     Syntax(String),
     #[error("must be {expected}, but is {found}")]
     Type { expected: &'static str, found: &'static str },

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use serde_saphyr::options::{MergeKeyPolicy, NonFiniteFloatPolicy};
 
@@ -11,6 +12,9 @@ pub use super::node::Node;
 
 /// The largest manifest file. The API server takes objects of 1.5 MiB.
 const FILE_LIMIT: u64 = 4 << 20;
+
+/// Enough for 128 levels in a build without optimization, several times over. Only what is used costs memory.
+const PARSER_STACK: usize = 64 << 20;
 
 /// A document and the file that it comes from.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ pub struct Document {
 pub fn documents(file: &Path) -> Result<Vec<Document>, ManifestError> {
     let error = |problem| ManifestError::new(whole_file(file), problem);
     let text = read_text(file).map_err(error)?;
-    Ok(parse(file, &text)?.into_iter().map(|root| Document { file: file.to_owned(), root }).collect())
+    Ok(parse(file, &text)?.into_iter().map(|root| Document { file: whole_file(file).file, root }).collect())
 }
 
 /// Parses the documents of a text. A text that begins with `{` is a stream of JSON documents, as for kubectl;
@@ -37,19 +41,29 @@ pub fn documents(file: &Path) -> Result<Vec<Document>, ManifestError> {
 /// # Errors
 /// [`ManifestError`] with the line of the offence.
 pub fn parse(file: &Path, text: &str) -> Result<Vec<Node>, ManifestError> {
-    if text.trim_start_matches('\u{feff}').trim_start().starts_with('{') {
-        return parse_json(file, text.trim_start_matches('\u{feff}'));
-    }
+    let text = text.trim_start_matches('\u{feff}');
+    let parser = if text.trim_start().starts_with('{') { parse_json } else { parse_yaml };
+    // The parsers call themselves for each level, down to their limits: on a stack of its own that is deep enough.
+    thread::scope(|scope| {
+        let parsing =
+            thread::Builder::new().stack_size(PARSER_STACK).spawn_scoped(scope, || parser(file, text));
+        let failed = |error| ManifestError::new(whole_file(file), Problem::Unreadable(error));
+        parsing
+            .map_err(failed)?
+            .join()
+            .unwrap_or_else(|_| Err(failed(std::io::Error::other("the parser gave up"))))
+    })
+}
+
+fn parse_yaml(file: &Path, text: &str) -> Result<Vec<Node>, ManifestError> {
     serde_saphyr::from_multiple_with_options(text, yaml_options()).map_err(|error| {
         let line = error.location().and_then(|location| u32::try_from(location.line()).ok());
         let text = error.render_with_options(serde_saphyr::render_options! {
             formatter: &serde_saphyr::UserMessageFormatter,
             snippets: serde_saphyr::SnippetMode::Off,
         });
-        ManifestError::new(
-            Place { line: line.filter(|line| *line > 0), ..whole_file(file) },
-            Problem::Syntax(text),
-        )
+        let place = Place { line: line.filter(|line| *line > 0), ..whole_file(file) };
+        ManifestError::new(place, Problem::Syntax(text))
     })
 }
 

@@ -63,6 +63,10 @@ struct Objects<'a> {
 pub fn workload(documents: &[Document], reading: Reading) -> Result<Workload, Vec<ManifestError>> {
     let mut errors = Vec::new();
     let objects = collect(documents, &mut errors);
+    if !errors.is_empty() {
+        // What refers to an object that could not be read would only be told that it is not there.
+        return Err(errors);
+    }
     let mut pods = Vec::new();
     let mut uids = BTreeMap::new();
     for identity in &objects.pods {

@@ -49,6 +49,7 @@ pub struct VolumeManager {
 
 /// A volume that is mounted for a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Mounted {
     /// The pod's name for the volume (`volumes[].name`), which containers refer to.
     pub pod_volume: String,
@@ -98,6 +99,7 @@ pub enum Phase {
 
 /// A line of `flexvol status`: from records and mount table alone, no driver is called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct VolumeStatus {
     /// The pod, `None` for the device of an attachable volume.
     pub pod: Option<PodUid>,
