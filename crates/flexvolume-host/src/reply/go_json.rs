@@ -240,7 +240,7 @@ mod tests {
         assert!(size(r#"{"volumeNewSize":9223372036854775808}"#).is_err());
     }
 
-    /// A line of recorded verdicts: what Go's package said of an input.
+    /// A line of recorded verdicts: what Go's package said of an input (`tests/support/go_verdicts.go`).
     #[derive(serde::Deserialize)]
     struct Verdict {
         input: String,
