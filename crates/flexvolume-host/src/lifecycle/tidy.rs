@@ -7,7 +7,7 @@ use std::path::Path;
 use flexvolume::PodUid;
 use flexvolume_os::lock::Lock;
 
-use super::{LifecycleError, VolumeManager, shelf, users};
+use super::{LifecycleError, VolumeManager, look, shelf, users};
 use crate::paths;
 
 impl VolumeManager {
@@ -16,7 +16,7 @@ impl VolumeManager {
     pub(super) fn tidy(&self, pod: &PodUid, lock: Lock) -> Option<LifecycleError> {
         let shelf = shelf::publishes(&self.host.root, pod);
         shelf.remove_directory_if_empty();
-        let foreign = remove_pod_dir(&paths::pod_dir(&self.host.root, pod));
+        let foreign = remove_pod_dir(&self.host.root, pod);
         if shelf.is_gone() {
             users::discard(&self.host, pod);
             if let Err(error) = lock.discard() {
@@ -29,8 +29,11 @@ impl VolumeManager {
 
 /// `pods/<uid>/volumes/<driver>`, `pods/<uid>/volumes`, `pods/<uid>`: as far as they are empty. kubelet leaves this to
 /// its garbage collection of dead pods.
-fn remove_pod_dir(pod_dir: &Path) -> Option<LifecycleError> {
+fn remove_pod_dir(root: &Path, pod: &PodUid) -> Option<LifecycleError> {
+    let pod_dir = paths::pod_dir(root, pod);
     let volumes = pod_dir.join("volumes");
+    // What lies behind a symlink is not ours, even if it is empty.
+    look::refuse_symlinked_parents(root, &volumes.join("any")).ok()?;
     let mut busy = None;
     let mut remove = |directory: &Path| {
         let removed = fs::remove_dir(directory);
@@ -45,6 +48,6 @@ fn remove_pod_dir(pod_dir: &Path) -> Option<LifecycleError> {
         }
     }
     remove(&volumes);
-    remove(pod_dir);
+    remove(&pod_dir);
     busy
 }

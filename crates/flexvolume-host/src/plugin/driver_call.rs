@@ -12,6 +12,7 @@ use flexvolume_os::command::{Command, EndOfRun, Streams};
 use flexvolume_os::runner::Ended;
 
 use super::PluginError;
+use super::redaction::Redaction;
 use crate::reply::tolerant::Probe;
 use crate::reply::{Asked, Fields, Run, strict, tolerant};
 use crate::{Reading, VolumeHost};
@@ -72,9 +73,10 @@ impl Executable {
             return Ok(Answer::NotSupported);
         }
         let run = self.host.system.runner.run(&self.command(call, deadline));
+        let redaction = Redaction::of(call);
         let answer = match self.host.reading {
-            Reading::Strict => understand_strictly(verb, &run)?,
-            Reading::Tolerant => self.understand_tolerantly(verb, &run)?,
+            Reading::Strict => understand_strictly(verb, &run, &redaction)?,
+            Reading::Tolerant => self.understand_tolerantly(verb, &run, &redaction)?,
         };
         if answer == Answer::NotSupported {
             self.unsupported.lock().unwrap_or_else(PoisonError::into_inner).insert(verb);
@@ -109,7 +111,12 @@ impl Executable {
         }
     }
 
-    fn understand_tolerantly(&self, verb: Verb, run: &Run) -> Result<Answer, PluginError> {
+    fn understand_tolerantly(
+        &self,
+        verb: Verb,
+        run: &Run,
+        redaction: &Redaction,
+    ) -> Result<Answer, PluginError> {
         let asked = Asked::Call(verb);
         let probe = |run| Probe { verb: tolerant::NONSENSE, run };
         let mut understood = tolerant::read(asked, run, self.nonsense.get().map(probe));
@@ -125,7 +132,9 @@ impl Executable {
             tolerant::Outcome::Success(fields) => Ok(Answer::Done(fields)),
             tolerant::Outcome::Claimed(fields) => Ok(Answer::Claimed(fields)),
             tolerant::Outcome::NotSupported => Ok(Answer::NotSupported),
-            tolerant::Outcome::Failed(failure) => Err(PluginError::Driver { text: failure.to_string() }),
+            tolerant::Outcome::Failed(failure) => {
+                Err(PluginError::Driver { text: redaction.failure(&failure, run) })
+            }
         }
     }
 
@@ -152,13 +161,13 @@ fn may_be_unknown(verb: Verb) -> bool {
     !matches!(verb, Verb::Init | Verb::Mount | Verb::Unmount)
 }
 
-fn understand_strictly(verb: Verb, run: &Run) -> Result<Answer, PluginError> {
+fn understand_strictly(verb: Verb, run: &Run, redaction: &Redaction) -> Result<Answer, PluginError> {
     match strict::read(Asked::Call(verb), run) {
         strict::Outcome::Success(fields) => Ok(Answer::Done(fields)),
         strict::Outcome::NotSupported => Ok(Answer::NotSupported),
         strict::Outcome::Failed(text)
         | strict::Outcome::Unreadable(text)
-        | strict::Outcome::ExecError(text) => Err(PluginError::Driver { text }),
+        | strict::Outcome::ExecError(text) => Err(PluginError::Driver { text: redaction.text(&text) }),
         strict::Outcome::TimedOut => Err(PluginError::Driver { text: "timeout".to_owned() }),
     }
 }

@@ -12,6 +12,7 @@ mod mounter;
 mod naming;
 mod options;
 mod ownership;
+mod redaction;
 mod strict;
 mod strict_format;
 mod unmounter;
