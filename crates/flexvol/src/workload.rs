@@ -36,6 +36,11 @@ pub(crate) fn load(files: &[PathBuf], reading: Reading) -> Result<Workload, Fail
     for object in &workload.ignored {
         tracing::info!("left alone: {object}");
     }
+    for plan in &workload.pods {
+        for (name, kind) in &plan.other_volumes {
+            tracing::info!(pod = plan.pod.name, "left alone: volume {name} ({kind})");
+        }
+    }
     if workload.pods.is_empty() {
         return Err(no_pod());
     }

@@ -192,6 +192,7 @@ impl<'a> ClaimDocument<'a> {
         let object = name_of(&at)?;
         let at = at.in_object(format!("PersistentVolumeClaim {object}"));
         let volume_name = at.required("spec")?.get("volumeName")?;
+        let volume_name = volume_name.filter(|name| !name.text().is_ok_and(str::is_empty));
         Ok(Self { at, object, volume_name })
     }
 }

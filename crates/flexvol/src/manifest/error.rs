@@ -126,6 +126,8 @@ pub enum Problem {
     SubPath(String),
     #[error("subPathExpr is not supported; write the path out as subPath")]
     SubPathExpression,
+    #[error("cannot stand in a process's environment: it contains NUL, or its name contains =")]
+    Environment,
     #[error("is the mountPath of another volumeMount of this container too")]
     DuplicateMountPath,
 }

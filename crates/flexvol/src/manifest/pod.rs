@@ -128,12 +128,23 @@ fn volume_document(at: At<'_>) -> Result<VolumeDocument<'_>, ManifestError> {
 fn container_document<'a>(at: &At<'a>) -> Result<ContainerDocument<'a>, ManifestError> {
     let mut environment = Vec::new();
     for entry in at.items("env")? {
-        let name = entry.required("name")?.text()?;
+        let name = entry.required("name")?;
+        let name = environment_text(&name, &['=', '\0'])?;
         let computed = entry.get("valueFrom")?.is_some();
-        environment.push((name, if computed { None } else { Some(text_or(&entry, "value", "")?) }));
+        environment.push((name, if computed { None } else { Some(environment_value(&entry)?) }));
     }
     let mounts = at.items("volumeMounts")?.iter().map(mount_document).collect::<Result<_, _>>()?;
     Ok(ContainerDocument { name: at.required("name")?.text()?, mounts, environment })
+}
+
+fn environment_value<'a>(entry: &At<'a>) -> Result<&'a str, ManifestError> {
+    entry.get("value")?.map_or(Ok(""), |value| environment_text(&value, &['\0']))
+}
+
+/// What a process can have in its environment.
+fn environment_text<'a>(at: &At<'a>, forbidden: &[char]) -> Result<&'a str, ManifestError> {
+    let text = at.text()?;
+    if text.contains(forbidden) { Err(at.error(Problem::Environment)) } else { Ok(text) }
 }
 
 fn mount_document<'a>(at: &At<'a>) -> Result<MountDocument<'a>, ManifestError> {

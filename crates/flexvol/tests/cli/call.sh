@@ -10,7 +10,8 @@ attach) kill -9 $$ ;;
 esac
 END
 driver=$DIR/plugins/example.com~echo/echo
-call() { flexvol call "$@" 2>&1 | sed 's/after [0-9]* ms/after N ms/'; }
+# Without the advice, whose words are the host's.
+call() { flexvol call "$@" 2>&1 | sed -e 's/after [0-9]* ms/after N ms/' -e '/^  - /d' -e 's/^\(  rule [0-9]*\) .*/\1/'; }
 call example.com/echo init
 say options and secrets
 printf 'correct horse\n' >password
@@ -19,7 +20,7 @@ call example.com/echo mount --mount-dir m a=b --options options.json --secret pa
 say a failure, no answer, a signal, not supported
 call example.com/echo unmount --mount-dir m
 call example.com/echo detach
-call ./plugins/example.com~echo/echo attach --output json
+call ./plugins/example.com~echo/echo attach --output json | grep -E '"(program|ended|call|outcome|reply)"'
 call example.com/echo getvolumename
 say a verb that nobody knows
 call example.com/echo dance

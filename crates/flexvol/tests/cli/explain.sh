@@ -1,15 +1,17 @@
+# Without the advice, whose words are the host's.
+explain() { flexvol driver explain "$@" 2>&1 | sed -e '/^  - /d' -e 's/^\(  rule [0-9]*\) .*/\1/'; }
 say the answer that all users know
 echo '/usr/bin/jq: error' >err
 echo '{"status": "Success"}' >out
-flexvol driver explain mount --stdout out --stderr err
+explain mount --stdout out --stderr err
 say a typing error
-echo '{"status": "Succes"}' | flexvol driver explain init --stdout - --output json
+echo '{"status": "Succes"}' | explain init --stdout - --output json | grep -E '"(call|outcome|reply|error)"'
 say as documented
-flexvol driver explain unmount --stdout out
+explain unmount --stdout out
 say stopped, killed
-flexvol driver explain waitforattach --timed-out
-flexvol driver explain attach --signal 9 --stdout out
+explain waitforattach --timed-out
+explain attach --signal 9 --stdout out
 say the same silence as for nonsense
 echo usage >usage
-flexvol driver explain getvolumename --exit 1 --stdout usage --nonsense-stdout usage --nonsense-exit 1
-flexvol driver explain mount --stdout nothing
+explain getvolumename --exit 1 --stdout usage --nonsense-stdout usage --nonsense-exit 1
+explain mount --stdout nothing

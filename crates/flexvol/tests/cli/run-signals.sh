@@ -19,3 +19,11 @@ kill -TERM $!
 wait $!
 echo "exit code $?"
 flexvol status
+say a signal while the volumes are mounted
+memory_driver '[ "$1" = mount ] && touch '"$DIR"'/mounting && sleep 1' | driver example.com/memory
+setsid "$FLEXVOL" run -f pod.yaml -- echo not started &
+await test -e mounting
+kill -TERM $!
+wait $!
+echo "exit code $?"
+flexvol status
