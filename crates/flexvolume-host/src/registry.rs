@@ -230,3 +230,6 @@ pub enum Started {
     /// Before it.
     Before,
 }
+
+#[cfg(test)]
+mod tests;
