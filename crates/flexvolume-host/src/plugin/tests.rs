@@ -172,6 +172,27 @@ fn what_a_failing_mount_has_mounted_is_unmounted() {
 }
 
 #[test]
+fn not_even_when_its_unmount_fails_too() {
+    let stage = Stage::new();
+    let (mounter, mount_dir) = (stage.mounter.clone(), stage.mount_dir());
+    stage.act("mount", FAILURE, move || mount_at(&mounter, &mount_dir));
+    stage.answer("unmount", FAILURE);
+    stage.set_up(&volume()).unwrap_err();
+    assert_eq!(stage.mounter.table().unwrap().mounts().len(), 0);
+}
+
+#[test]
+fn a_dead_mount_can_always_be_taken_away() {
+    let stage = Stage::new();
+    stage.answer("unmount", FAILURE);
+    stage.mount_at(&stage.mount_dir());
+    stage.mounter.kill(stage.mount_dir(), 107);
+    assert!(matches!(stage.set_up(&volume()), Err(PluginError::Dead { errno: 107, .. })));
+    assert_eq!(stage.tear_down().unwrap(), Effect::Changed);
+    assert!(!stage.mount_dir().exists());
+}
+
+#[test]
 fn what_a_failing_mount_has_written_stays() {
     let stage = Stage::new();
     let file = stage.mount_dir().join("file");
@@ -290,10 +311,10 @@ fn a_verb_is_unknown_when_nonsense_is_answered_the_same() {
 #[test]
 fn secrets_are_for_mount_and_for_nobody_to_see() {
     let stage = Stage::new();
-    stage.answer("mount", FAILURE);
+    stage.answer("mount", r#"{"status":"Failure","message":"hunter2 or aHVudGVyMg=="}"#);
     let secret = |name: &str| Some(SecretReference { namespace: None, name: name.to_owned() });
     let error = stage.set_up(&VolumeSpec { secret: secret("ours"), ..volume() }).unwrap_err();
-    assert!(!error.to_string().contains("hunter2"));
+    assert!(error.to_string().contains("<redacted> or <redacted>"), "{error}");
     assert_eq!(stage.runner.calls()[1].last().unwrap(), "<redacted>");
     let error = stage.set_up(&VolumeSpec { secret: secret("other"), ..volume() }).unwrap_err();
     assert!(matches!(error, PluginError::SecretKind { .. }), "{error}");
