@@ -2,7 +2,7 @@ memory_driver | driver example.com/memory
 pod web example.com/memory >pod.yaml
 say a mountPath that this machine does not have
 ls -d /flexvol-data
-flexvol run -f pod.yaml -- sh -c 'echo "$WHO"; echo hello >/flexvol-data/greeting; pwd; cat /flexvol-data/greeting; ls -d / /proc/1; echo x >/x'
+flexvol run -f pod.yaml -- sh -c 'echo "$WHO"; echo hello >/flexvol-data/greeting; pwd; cat /flexvol-data/greeting; ls -d / /proc/1; touch /x'
 ls -d /flexvol-data
 flexvol status
 say one container after the other
