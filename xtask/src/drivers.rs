@@ -120,6 +120,9 @@ fn build_one(metadata: &Metadata, build: &Build, package: &str, target: (&str, &
                 file.push(triple);
             }
             command.args(["--", "-C", "target-feature=+crt-static"]);
+            // Each page that need not be relocated or mapped apart is a page fault less in a process that lives for
+            // a fifth of a millisecond. The price, fixed addresses, is small for programs without unsafe code of their own.
+            command.args(["-C", "relocation-model=static", "-C", "link-arg=-Wl,-z,noseparate-code"]);
             file.push("driver");
         }
     }

@@ -1,9 +1,12 @@
 //! An image as a device: attached, checked, mounted, and back.
 
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fs, io};
 
 use flexvolume_os::System;
 use flexvolume_os::failpoint::hit;
@@ -50,18 +53,29 @@ pub(crate) fn mounted_at(path: &Path, mounter: &dyn Mounter) -> Result<Mounted> 
     }
     let device = fs::metadata(path).map_err(at("look at", path))?.dev();
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    let (source, sysfs) = if major == LOOP_MAJOR {
-        (PathBuf::from(format!("/dev/loop{minor}")), format!("/sys/dev/block/{major}:{minor}"))
+    let source = if major == LOOP_MAJOR {
+        PathBuf::from(format!("/dev/loop{minor}"))
     } else {
         let table = mounter.table()?;
         let Some(mount) = table.top(path) else { return Ok(Mounted::Nothing) };
-        let name = mount.source.strip_prefix("/dev").unwrap_or(Path::new("-"));
-        (mount.source.clone(), format!("/sys/block/{}", name.display()))
+        mount.source.clone()
     };
-    match fs::read_to_string(Path::new(&sysfs).join("loop/backing_file")) {
-        Ok(backing) => Ok(Mounted::Image { device: source, backing: backing.trim_end_matches('\n').into() }),
+    match backing_file(&source) {
+        Ok(backing) => Ok(Mounted::Image { device: source, backing }),
         Err(_) => Ok(Mounted::Other(source.display().to_string())),
     }
+}
+
+/// The backing file of a loop device, as the kernel names it.
+fn backing_file(device: &Path) -> io::Result<PathBuf> {
+    let name = device.strip_prefix("/dev").map_err(io::Error::other)?;
+    // Where `/sys/block/loopN` leads to.
+    let file = Path::new("/sys/devices/virtual/block").join(name).join("loop/backing_file");
+    let mut path = [0; 512];
+    let length = File::open(&file)?.read(&mut path)?;
+    let path =
+        if length < path.len() { path.get(..length).unwrap_or_default().to_vec() } else { fs::read(file)? };
+    Ok(OsString::from_vec(path.strip_suffix(b"\n").unwrap_or(&path).to_vec()).into())
 }
 
 /// Whether a volume is mounted where it should be.
@@ -100,9 +114,13 @@ pub(crate) fn already_mounted(volume: &Volume, target: Target<'_>, mounter: &dyn
     Ok(Already::Mounted)
 }
 
+/// Asks what a writer would be told, which is quicker to answer than what kind of file system it is.
 fn is_read_only(path: &Path) -> Result<bool> {
-    let figures = rustix::fs::statvfs(path).map_err(at("look at", path))?;
-    Ok(figures.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+    match rustix::fs::access(path, rustix::fs::Access::WRITE_OK) {
+        Err(rustix::io::Errno::ROFS) => Ok(true),
+        Err(rustix::io::Errno::ACCESS) | Ok(()) => Ok(false),
+        Err(error) => Err(at("look at", path)(error)),
+    }
 }
 
 /// Where to mount, and how.
@@ -128,9 +146,12 @@ pub(crate) fn mount(volume: &Volume, record: &Record, target: Target<'_>, system
         image::reserve_again(&image, volume, record)?;
     }
     drop(image);
-    let (device, use_) = attach(&path, target.access)?;
+    let device = attach(&path, target.access)?;
     hit("device.attached");
-    if use_ == Use::First && target.access == Access::ReadWrite {
+    let table = system.mounter.table()?;
+    let in_use = table.mounts().iter().any(|mount| mount.source == device.path);
+    if target.access == Access::ReadWrite && !in_use {
+        // Should another mount namespace have it mounted, the check refuses.
         filesystem::check(&*system.runner, record.fs_type, &device.path, CHECK_DEADLINE)?;
         hit("device.checked");
     }
@@ -176,43 +197,47 @@ fn explain(error: MountError, target: Target<'_>, image: &Path) -> VolumeError {
     VolumeError::MountHint { hint, source: error }
 }
 
-/// Whether somebody uses the device already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Use {
-    First,
-    Shared,
-}
+/// How often, every 20 milliseconds, a device is waited for that is about to vanish.
+const ATTACH_TRIES: u32 = 100;
 
 /// The one loop device of the image: the one that is there, or a new one. Two devices on one file would each cache
 /// their own truth.
-fn attach(image: &Path, access: Access) -> Result<(LoopDevice, Use)> {
-    for _ in 0..10 {
-        let attached = loop_device::find(image)?;
-        let [found] = attached.as_slice() else {
-            if attached.is_empty() {
+fn attach(image: &Path, access: Access) -> Result<LoopDevice> {
+    for _ in 0..ATTACH_TRIES {
+        match loop_device::find(image)?.as_slice() {
+            [] => {
                 let options = LoopOptions { access, lifetime: Lifetime::UntilUnused };
-                return Ok((loop_device::attach(image, options)?, Use::First));
+                return Ok(loop_device::attach(image, options)?);
             }
-            let why =
-                format!("is attached to {} loop devices: detach all but the mounted one", attached.len());
-            return Err(VolumeError::CannotKnow { path: image.to_owned(), why });
-        };
-        if let Some(device) = join(image, found, access)? {
-            return Ok((device, Use::Shared));
+            [found] => {
+                if let Some(device) = join(image, found, access)? {
+                    return Ok(device);
+                }
+            }
+            several => {
+                let why =
+                    format!("is attached to {} loop devices: detach all but the mounted one", several.len());
+                return Err(VolumeError::CannotKnow { path: image.to_owned(), why });
+            }
         }
+        std::thread::sleep(Duration::from_millis(20));
     }
-    let remedy = "its loop device comes and goes; try again".to_owned();
-    Err(VolumeError::Busy { path: image.to_owned(), remedy })
+    let remedy =
+        "its loop device is attached read-only, or about to vanish; unmount it elsewhere, or try again";
+    Err(VolumeError::Busy { path: image.to_owned(), remedy: remedy.to_owned() })
 }
 
-/// Opens a device that is attached already; `None` when it vanished meanwhile.
+/// Opens a device that is attached already; `None` when it vanished meanwhile, or is read-only and so of no use. (A
+/// device outlives its mount for as long as anybody looks at it.)
 fn join(image: &Path, found: &LoopStatus, access: Access) -> Result<Option<LoopDevice>> {
-    let file = match fs::OpenOptions::new().read(true).write(access == Access::ReadWrite).open(&found.path) {
+    use rustix::io::Errno;
+    let options = OpenOptions::new().read(true).write(access == Access::ReadWrite).open(&found.path);
+    let file = match options {
         Ok(file) => file,
-        Err(error) if rustix::io::Errno::from_io_error(&error) == Some(rustix::io::Errno::NXIO) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(at("open the loop device", &found.path)(error)),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::NXIO | Errno::NOENT | Errno::ROFS | Errno::ACCESS) => return Ok(None),
+            _ => return Err(at("open the loop device", &found.path)(error)),
+        },
     };
     let still = loop_device::find(image)?.contains(found);
     Ok(still.then(|| LoopDevice { path: found.path.clone(), file }))

@@ -68,7 +68,7 @@ impl Volume {
     #[track_caller]
     fn assert_nothing_is_left(&self) {
         assert_eq!(self.world.mounts_at(&self.world.target()), [""; 0]);
-        assert_eq!(self.world.loops(), [""; 0]);
+        self.world.assert_no_loops();
         assert_eq!(self.world.files("loop-ephemeral/claims"), [""; 0]);
         let pool = self.world.files("loop-ephemeral");
         assert!(pool.is_empty() || pool == ["claims"], "{pool:?}");
@@ -118,7 +118,7 @@ fn the_data_survives_a_reboot() {
     }
     let volume = Volume::mounted();
     tool("umount", &[volume.world.target().to_str().unwrap()]);
-    assert_eq!(volume.world.loops(), [""; 0]);
+    volume.world.assert_no_loops();
     volume.mount().success();
     volume.assert_mounted_once_with_the_file();
     tool("umount", &[volume.world.target().to_str().unwrap()]);

@@ -72,7 +72,7 @@ impl Volume {
     #[track_caller]
     fn assert_gone_but_kept(&self) {
         assert_eq!(self.world.mounts_at(&self.world.target()), [""; 0]);
-        assert_eq!(self.world.loops(), [""; 0]);
+        self.world.assert_no_loops();
         assert_eq!(self.world.files("loop"), [".data.lock", "data.img", "data.json"]);
     }
 
@@ -120,7 +120,7 @@ fn a_volume_lives_from_nothing_to_mounted_and_back_and_keeps_its_data() {
             volume.call(&["attach", &volume.options, "node"]).success();
             let made = volume.make().success();
             assert_eq!(made.json["device"].as_str(), Some(&*volume.image()));
-            assert_eq!(volume.world.loops(), [""; 0], "a device without a mount");
+            volume.world.assert_no_loops();
             volume.mount().success();
             let mounted = &volume.world.mounts_at(&volume.world.target())[0];
             assert!(mounted.contains(&format!(" - {fs_type} ")), "{mounted}");
@@ -221,7 +221,7 @@ fn what_is_already_mounted_must_be_this_volume() {
     volume.unmount().success();
     volume.mount().success();
     volume.unmount().success();
-    assert_eq!(volume.world.loops(), [""; 0]);
+    volume.world.assert_no_loops();
 }
 
 #[test]
@@ -396,13 +396,13 @@ fn hostile_surroundings_are_refused_and_left_alone() {
     let file = OpenOptions::new().write(true).open(&image).unwrap();
     file.write_all_at(&[7; 16], 1024 + 0x68).unwrap();
     volume.mount().failure(&["07070707-0707", "but its record says"]);
-    assert_eq!(volume.world.loops(), [""; 0]);
+    volume.world.assert_no_loops();
 
     let target = volume.world.target();
     fs::remove_dir(&target).unwrap();
     symlink("/tmp", &target).unwrap();
     volume.mount().failure(&[]);
-    assert_eq!(volume.world.loops(), [""; 0]);
+    volume.world.assert_no_loops();
 
     let linked = volume.world.path("linked");
     symlink(volume.world.path("state/loop"), &linked).unwrap();

@@ -101,7 +101,6 @@ impl Driver {
     /// The options as Kubernetes gives them.
     fn options(&self) -> String {
         let options = json!({
-            "directory": self.folder.join("pool"),
             "kubernetes.io/fsType": "ext4",
             "kubernetes.io/pod.name": "bench",
             "kubernetes.io/pod.namespace": "default",

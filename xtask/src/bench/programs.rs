@@ -10,8 +10,8 @@ use crate::drivers::{self, Build};
 use crate::process;
 use crate::workspace::{Metadata, root};
 
-/// Does nothing: the least that starting a static program can cost. Built like the drivers and with the same C library,
-/// but without Rust's own start-up, which makes it the harder baseline.
+/// Does nothing: the least that starting a static program can cost. Linked with the same C library as the drivers, but
+/// without Rust's own start-up, which makes it the harder baseline.
 const NOTHING: &str = r#"#![no_main]
 #[unsafe(no_mangle)]
 extern "C" fn main() -> i32 { 0 }

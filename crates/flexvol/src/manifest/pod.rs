@@ -42,16 +42,13 @@ pub(super) struct VolumeDocument<'a> {
 
 pub(super) enum VolumeSource<'a> {
     Flex(FlexDocument<'a>),
-    Claim(ClaimUse<'a>),
+    Claim {
+        at: At<'a>,
+        name: &'a str,
+        read_only: bool,
+    },
     /// A kind that flexvol leaves alone, such as `emptyDir`.
     Other(String),
-}
-
-/// `persistentVolumeClaim` of a pod.
-pub(super) struct ClaimUse<'a> {
-    pub(super) at: At<'a>,
-    pub(super) name: &'a str,
-    pub(super) read_only: bool,
 }
 
 /// A container, an init container or an ephemeral one.
@@ -118,11 +115,11 @@ fn volume_document(at: At<'_>) -> Result<VolumeDocument<'_>, ManifestError> {
     let Some((kind, source)) = sources.pop() else { return Err(at.error(Problem::NoSource)) };
     let source = match kind {
         "flexVolume" => VolumeSource::Flex(flex_document(&source)?),
-        "persistentVolumeClaim" => VolumeSource::Claim(ClaimUse {
+        "persistentVolumeClaim" => VolumeSource::Claim {
             name: source.required("claimName")?.text()?,
             read_only: flag(&source, "readOnly")?,
             at: source,
-        }),
+        },
         other => VolumeSource::Other(other.to_owned()),
     };
     Ok(VolumeDocument { at, name, source })

@@ -129,6 +129,19 @@ impl World {
         table.lines().filter(here).map(str::to_owned).collect()
     }
 
+    /// Checks that no loop device is left. One may outlive its mount for a moment: another test's driver that looks for
+    /// its own device holds each of them open in turn.
+    #[track_caller]
+    pub(crate) fn assert_no_loops(&self) {
+        for _ in 0..500 {
+            if self.loops().is_empty() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert_eq!(self.loops(), [""; 0]);
+    }
+
     /// The loop devices whose files are in this world, in whatever state.
     pub(crate) fn loops(&self) -> Vec<String> {
         let mut found = Vec::new();

@@ -179,6 +179,3 @@ impl fmt::Debug for VolumePlugin {
 pub struct AttachablePlugin {
     plugin: Arc<VolumePlugin>,
 }
-
-#[cfg(test)]
-mod tests;
