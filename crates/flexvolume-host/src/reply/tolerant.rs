@@ -54,7 +54,9 @@ impl Understanding {
     /// One line that names the rules that were needed; `None` for an answer as documented.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
-        if self.rules.is_empty() {
+        // A failure with exit status 0 is what a careful driver answers; its message is reported anyway.
+        let orderly = matches!(self.outcome, Outcome::Failed(_)) && self.rules == [Rule::ExitDisagrees];
+        if self.rules.is_empty() || orderly {
             return None;
         }
         let rules: Vec<String> = self.rules.iter().map(|rule| format!("{rule}: {}", rule.text())).collect();
