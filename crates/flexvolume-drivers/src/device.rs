@@ -13,11 +13,12 @@ use flexvolume_os::failpoint::hit;
 use flexvolume_os::filesystem::{self, FsType, GrowTarget};
 use flexvolume_os::loop_device::{self, Lifetime, LoopDevice, LoopOptions, LoopStatus};
 use flexvolume_os::mount::{Access, FileSystemMount, MountError, MountPoint, Mounter};
+use rustix::fs::OFlags;
 
 use crate::error::{Result, VolumeError, at};
 use crate::image;
 use crate::pool::Volume;
-use crate::record::Record;
+use crate::record::{self, Record};
 use crate::request::Allocation;
 
 /// How long a check before mounting may take. A host that gives up earlier leaves it running: it holds the device, so
@@ -163,7 +164,27 @@ pub(crate) fn mount(volume: &Volume, record: &Record, target: Target<'_>, system
     };
     system.mounter.mount(&mount, target.path).map_err(|error| explain(error, target, &path))?;
     hit("device.mounted");
-    Ok(())
+    match record.root_mode {
+        Some(mode) if target.access == Access::ReadWrite => {
+            let outcome = set_root_mode(volume, record, target, mode);
+            if outcome.is_err() {
+                // Should this fail too, the next call finds the volume mounted.
+                let _ = system.mounter.unmount(target.path);
+            }
+            outcome
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives a new root directory its mode, once: from then on it is its users'.
+fn set_root_mode(volume: &Volume, record: &Record, target: Target<'_>, mode: u32) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(target.path, flags, rustix::fs::Mode::empty())
+        .and_then(|root| rustix::fs::fchmod(root, rustix::fs::Mode::from_raw_mode(mode)))
+        .map_err(at("set the mode of", target.path))?;
+    hit("device.opened");
+    record::store(&volume.record(), &Record { root_mode: None, ..record.clone() })
 }
 
 fn mount_options(record: &Record, access: Access) -> Vec<String> {

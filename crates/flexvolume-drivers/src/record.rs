@@ -51,6 +51,9 @@ pub(crate) struct Record {
     pub(crate) allocation: Allocation,
     /// Seconds since 1970, for people who look for forgotten volumes.
     pub(crate) created: u64,
+    /// The mode that the root directory shall have; gone when it has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) root_mode: Option<u32>,
     /// The mount dir that an ephemeral volume belongs to, encoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mount_dir: Option<String>,
@@ -71,6 +74,7 @@ impl Record {
             uuid: random_uuid()?,
             allocation: request.allocation,
             created: now.as_secs(),
+            root_mode: request.root_mode,
             mount_dir,
         })
     }
@@ -163,6 +167,7 @@ mod tests {
             fs_type: FsType::Xfs,
             allocation: Allocation::Thin,
             access: Access::ReadWrite,
+            root_mode: None,
         };
         Record::creating("flexvol/loop", &request, None).unwrap()
     }

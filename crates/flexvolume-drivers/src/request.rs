@@ -16,6 +16,7 @@ const SIZE: &str = "size";
 const DIRECTORY: &str = "directory";
 const VOLUME: &str = "volume";
 const ALLOCATION: &str = "allocation";
+const MODE: &str = "mode";
 const FS_TYPE: &str = "kubernetes.io/fsType";
 
 /// How the pool holds the blocks of an image.
@@ -49,23 +50,29 @@ pub(crate) struct ImageRequest {
     pub(crate) fs_type: FsType,
     pub(crate) allocation: Allocation,
     pub(crate) access: Access,
+    /// The mode that the root directory gets when it is new; `None` is what its `mkfs` gives it.
+    pub(crate) root_mode: Option<u32>,
 }
+
+/// The mode of a new ephemeral volume's root directory: any container user may write, as in an `emptyDir`.
+const EPHEMERAL_MODE: u32 = 0o777;
 
 impl ImageRequest {
     /// Reads the options of `loop`.
     pub(crate) fn persistent(options: &Options, pool: &Path) -> Result<Self, RequestError> {
-        refuse_unknown(options, &[SIZE, DIRECTORY, VOLUME, ALLOCATION])?;
+        refuse_unknown(options, &[SIZE, DIRECTORY, VOLUME, ALLOCATION, MODE])?;
         let id = options.get(VOLUME).unwrap_or(&options.volume_name);
         Self::read(options, pool, VolumeId::parse(id)?)
     }
 
     /// Reads the options of `loop-ephemeral`; the volume's id is the pod's uid and the volume's name.
     pub(crate) fn ephemeral(options: &Options, pool: &Path) -> Result<Self, RequestError> {
-        refuse_unknown(options, &[SIZE, DIRECTORY, ALLOCATION])?;
+        refuse_unknown(options, &[SIZE, DIRECTORY, ALLOCATION, MODE])?;
         let pod = options.pod.as_ref().filter(|pod| !pod.uid.is_empty());
         let pod = pod.ok_or(RequestError::NoPod { key: "kubernetes.io/pod.uid" })?;
         let id = format!("{}/{}", pod.uid, options.volume_name);
-        Self::read(options, pool, VolumeId::parse(&id)?)
+        let request = Self::read(options, pool, VolumeId::parse(&id)?)?;
+        Ok(Self { root_mode: request.root_mode.or(Some(EPHEMERAL_MODE)), ..request })
     }
 
     fn read(options: &Options, pool: &Path, id: VolumeId) -> Result<Self, RequestError> {
@@ -76,6 +83,7 @@ impl ImageRequest {
             fs_type: fs_type(options)?,
             allocation: allocation(options)?,
             access: options.access,
+            root_mode: root_mode(options)?,
         };
         let minimum = request.fs_type.minimum_size();
         if request.size < minimum {
@@ -172,6 +180,17 @@ fn allocation(options: &Options) -> Result<Allocation, RequestError> {
             why: "it is either \"reserved\" or \"thin\"".to_owned(),
         }),
     }
+}
+
+fn root_mode(options: &Options) -> Result<Option<u32>, RequestError> {
+    let Some(text) = options.get(MODE) else { return Ok(None) };
+    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o7777);
+    mode.map(Some).ok_or_else(|| RequestError::Value {
+        key: MODE,
+        value: text.to_owned(),
+        why: "it must be an octal mode, such as \"0770\"".to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
 
 use support::{Answer, Program, World, answer, crash_points, in_private_mounts, pod_options, tool};
@@ -84,6 +84,7 @@ fn a_volume_is_made_for_its_pod_and_removed_with_it() {
     let volume = Volume::new();
     volume.mount().success();
     assert!(volume.image().exists());
+    assert_eq!(fs::metadata(volume.world.target()).unwrap().mode() & 0o7777, 0o777, "as in an emptyDir");
     let mut big = fs::File::create(volume.world.target().join("big")).unwrap();
     let block = vec![1; 1 << 20];
     let error = (0..16).find_map(|_| big.write_all(&block).and_then(|()| big.sync_data()).err());

@@ -247,6 +247,22 @@ fn read_only_is_read_only_down_to_the_device() {
 }
 
 #[test]
+fn a_new_root_directory_gets_its_mode_once() {
+    if !in_private_mounts("a_new_root_directory_gets_its_mode_once") {
+        return;
+    }
+    let volume = Volume::of("ext4", &[("size", "16Mi"), ("mode", "0770")]).mounted();
+    let mode = || fs::metadata(volume.world.target()).unwrap().mode() & 0o7777;
+    assert_eq!(mode(), 0o770);
+    tool("chmod", &["700", volume.world.target().to_str().unwrap()]);
+    volume.unmount().success();
+    volume.make().success();
+    volume.mount().success();
+    assert_eq!(mode(), 0o700);
+    volume.unmount().success();
+}
+
+#[test]
 fn a_journal_is_replayed_by_a_writable_mount_and_asked_for_by_a_read_only_one() {
     if !in_private_mounts("a_journal_is_replayed_by_a_writable_mount_and_asked_for_by_a_read_only_one") {
         return;

@@ -86,6 +86,7 @@ impl World {
             fs_type: FsType::Ext4,
             allocation: Allocation::Thin,
             access: Access::ReadWrite,
+            root_mode: None,
         }
     }
 

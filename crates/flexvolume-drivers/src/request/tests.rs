@@ -31,6 +31,7 @@ fn every_option_is_read() {
         ("directory", "/srv/pool/"),
         ("volume", "other"),
         ("allocation", "thin"),
+        ("mode", "0750"),
         ("example.com/theirs", "ignored"),
     ]);
     given.fs_type = "xfs".to_owned();
@@ -41,6 +42,7 @@ fn every_option_is_read() {
     assert_eq!(request.fs_type, FsType::Xfs);
     assert_eq!(request.allocation, Allocation::Thin);
     assert_eq!(request.access, Access::ReadOnly);
+    assert_eq!(request.root_mode, Some(0o750));
 }
 
 #[test]
@@ -85,7 +87,7 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
     assert_eq!(unknown("sizee"), r#"unknown option "sizee": did you mean "size"?"#);
     assert_eq!(unknown("volumeID"), r#"unknown option "volumeID": did you mean "volume"?"#);
     assert_eq!(unknown("directry"), r#"unknown option "directry": did you mean "directory"?"#);
-    let all = "the options of this driver are size, directory, volume, allocation";
+    let all = "the options of this driver are size, directory, volume, allocation, mode";
     assert_eq!(unknown("colour"), format!("unknown option \"colour\": {all}"));
     assert_eq!(unknown(""), format!("unknown option \"\": {all}"));
     let none = refuse_unknown(&options(&[("size", "1")]), &[]).unwrap_err().to_string();
@@ -101,6 +103,10 @@ fn other_bad_values_are_refused() {
     for directory in ["pool", "./pool", "/pool/../etc", "/pool/\0"] {
         let error = value(&[("directory", directory)]);
         assert!(error.contains("absolute path without `..`"), "{error}");
+    }
+    for mode in ["rwx", "0999", "-7", "+7", "17777"] {
+        let error = value(&[("mode", mode)]);
+        assert!(error.contains("octal"), "{error}");
     }
     assert!(value(&[("allocation", "fat")]).contains(r#"either "reserved" or "thin""#));
     let mut given = options(&[("size", "64Mi")]);
@@ -121,6 +127,7 @@ fn an_ephemeral_volume_is_named_by_its_pod_and_has_no_other_name() {
         service_account: String::new(),
     });
     assert_eq!(ImageRequest::ephemeral(&given, pool).unwrap().id.as_str(), "0b5c/data");
+    assert_eq!(ImageRequest::ephemeral(&given, pool).unwrap().root_mode, Some(0o777));
     given.user.insert("volume".to_owned(), "mine".to_owned());
     assert!(matches!(ImageRequest::ephemeral(&given, pool), Err(RequestError::Unknown { .. })));
 }
