@@ -4,19 +4,28 @@
 //! wanted, and again when its program has changed; nothing but the driver that is wanted is run, so one that hangs or
 //! fails hides no other. In the strict reading drivers are found, lost and initialised as Kubernetes does it.
 
+mod changes;
+mod inits;
 mod on_demand;
 mod prober;
+mod sight;
 mod slot;
 mod watch;
+mod watcher;
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use flexvolume::DriverName;
 
+use self::changes::Changes;
 use self::on_demand::OnDemand;
 use self::prober::Prober;
+use self::sight::Look;
+pub use self::watcher::{DriverEvent, WatchError, Watcher};
 use crate::plugin::VolumePlugin;
 use crate::spec::VolumeSpec;
 use crate::{Reading, VolumeHost};
@@ -104,6 +113,17 @@ pub struct Broken {
     pub why: String,
 }
 
+/// A driver that is never used, because one of the same name is in a plugin directory that comes first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shadowed {
+    /// The name.
+    pub name: DriverName,
+    /// The directory of the one that is not used.
+    pub directory: PathBuf,
+    /// The directory of the one that is.
+    pub by: PathBuf,
+}
+
 impl Registry {
     /// A registry over these plugin directories, the first one wins. Nothing is looked at before the first look-up.
     #[must_use]
@@ -174,6 +194,30 @@ impl Registry {
         }
     }
 
+    /// The drivers that others hide. In the strict reading there are none: there is one plugin directory.
+    ///
+    /// # Errors
+    /// When the system gives no watch, with which every look begins.
+    pub fn shadowed(&self) -> io::Result<Vec<Shadowed>> {
+        match &self.discovery {
+            Discovery::OnDemand(on_demand) => {
+                Ok(Look::at(on_demand.plugin_dirs(), &mut Changes::new()?).shadowed)
+            }
+            Discovery::AsKubernetes(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Watches the plugin directories from now on, for a process that stays: each driver is initialised as soon as it
+    /// has been left alone for `settle`, and the caller is told what came, changed, went and failed.
+    ///
+    /// Look-ups need no watcher: they look at the directories themselves.
+    ///
+    /// # Errors
+    /// [`WatchError`].
+    pub fn watch(self: &Arc<Self>, settle: Duration) -> Result<Watcher, WatchError> {
+        Watcher::new(Arc::clone(self), settle)
+    }
+
     /// Does what a look-up does before it looks: in the strict reading the first one initialises all drivers, a later
     /// one those that have changed. In the tolerant reading there is nothing to do.
     pub fn refresh(&self) {
@@ -230,3 +274,6 @@ pub enum Started {
     /// Before it.
     Before,
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,8 @@ use crate::runner::{Captured, Ended, Output, Pipes, StartFailure, Started};
 const DRAIN: Duration = Duration::from_millis(100);
 /// How long the group has between TERM and KILL.
 const TERM_GRACE: Duration = Duration::from_millis(500);
+/// The same where the run goes as Kubernetes has it.
+const KUBERNETES_GRACE: Duration = Duration::from_secs(10);
 /// How long a killed program may take to go. Longer only in uninterruptible sleep, on a dead disk or server.
 const KILL_GRACE: Duration = Duration::from_secs(2);
 /// How often KILL is repeated for members that were forked while it was sent.
@@ -51,10 +53,7 @@ pub(crate) fn follow(started: Started, command: &Command, start: Instant) -> Res
             let _ = run.advance(Until::All, Instant::now() + DRAIN);
             Ended::from(run.reap()?)
         }
-        Reached::No => {
-            run.end_group();
-            Ended::TimedOut
-        }
+        Reached::No => run.end_group(command.end),
     };
     Ok(run.output(ended, start))
 }
@@ -185,19 +184,31 @@ impl Run {
     }
 
     /// The deadline has passed: TERM, a moment, KILL, for the program and all of its group.
-    fn end_group(&mut self) {
+    ///
+    /// Kubernetes believes a program that then exits with code 0, or had done so before while another process held its
+    /// pipes.
+    fn end_group(&mut self, end: EndOfRun) -> Ended {
+        let grace = match end {
+            EndOfRun::Exit => TERM_GRACE,
+            EndOfRun::EndOfFile => KUBERNETES_GRACE,
+        };
         let _ = self.signal(Signal::TERM);
-        let _ = self.advance(Until::All, Instant::now() + TERM_GRACE);
+        let in_time = self.advance(Until::All, Instant::now() + grace);
         // While the program is not reaped its number is taken, so this cannot hit a stranger's group.
         let _ = self.signal(Signal::KILL);
         // It may have moved to another group.
         let _ = self.child.kill();
         let _ = self.advance(Until::Exit, Instant::now() + KILL_GRACE);
+        let mut ended = Ended::TimedOut;
         if self.exited {
-            let _ = self.child.wait();
+            let succeeded = self.child.wait().is_ok_and(|status| status.success());
+            if end == EndOfRun::EndOfFile && in_time == Reached::Yes && succeeded {
+                ended = Ended::Exited(0);
+            }
             self.kill_stragglers();
         }
         let _ = self.advance(Until::All, Instant::now() + DRAIN);
+        ended
     }
 
     /// KILL until nobody is left. The kernel hands out process numbers in turn, so within these milliseconds ours is not

@@ -12,6 +12,8 @@ pub enum EndOfRun {
     /// behind may hold the pipes for ever.
     Exit,
     /// When every holder of the pipes has closed them, as Kubernetes waits; still bounded by the deadline.
+    /// There, TERM is followed by KILL after ten seconds, and a program that exits with code 0 after TERM counts as
+    /// having ended by itself.
     EndOfFile,
 }
 

@@ -17,7 +17,7 @@ pub(super) fn run(global: &Global, arguments: &UnmountArguments) -> Result<u8, F
     let mut report = Report { pods: Vec::new() };
     let mut failed = Failure { code: STEP_FAILED, lines: Vec::new() };
     for (uid, name) in wanted(arguments)? {
-        match unmount(&manager, &uid, arguments.force) {
+        match unmount(&manager, &uid, arguments) {
             Ok(unmounted) => report.pods.push(PodReport::new(uid.to_string(), name, unmounted)),
             Err(failure) => {
                 failed.code = failure.code;
@@ -29,10 +29,14 @@ pub(super) fn run(global: &Global, arguments: &UnmountArguments) -> Result<u8, F
     if failed.lines.is_empty() { Ok(OK) } else { Err(failed) }
 }
 
-fn unmount(manager: &VolumeManager, uid: &PodUid, force: bool) -> Result<Vec<Mounted>, Failure> {
+fn unmount(
+    manager: &VolumeManager,
+    uid: &PodUid,
+    arguments: &UnmountArguments,
+) -> Result<Vec<Mounted>, Failure> {
     // While this lives nobody begins to use the volumes.
     let leaving = manager.enter(uid)?.leave()?;
-    if matches!(leaving, Leaving::OthersRemain) && !force {
+    if matches!(leaving, Leaving::OthersRemain) && !arguments.force {
         let words = "a command of `flexvol run` uses the volumes; let it end first, or use --force";
         return Err(Failure::says(REFUSED, format_args!("pod {uid}: {words}")));
     }

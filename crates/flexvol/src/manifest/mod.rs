@@ -10,10 +10,12 @@ mod documents;
 mod error;
 mod flex;
 mod node;
+mod objects;
 mod pod;
 mod quantity;
 pub mod read;
 pub mod resolve;
+mod specs;
 
 pub use containers::{Container, ContainerMount};
 pub use error::{ManifestError, Place, Problem};

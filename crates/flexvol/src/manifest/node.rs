@@ -100,13 +100,20 @@ impl<'de> Visitor<'de> for AnyValue {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map: Vec<(String, Node)> = Vec::new();
         while let Some(key) = entries.next_key::<Key>()? {
-            if map.iter().any(|(known, _)| *known == key.0) {
-                return Err(A::Error::custom(format_args!("the key {:?} stands twice in one map", key.0)));
-            }
             map.push((key.0, entries.next_value()?));
         }
-        Ok(Value::Map(map))
+        match twice(&map) {
+            Some(key) => Err(A::Error::custom(format_args!("the key {key:?} stands twice in one map"))),
+            None => Ok(Value::Map(map)),
+        }
     }
+}
+
+/// A key that a map has twice.
+fn twice(map: &[(String, Node)]) -> Option<&str> {
+    let mut keys: Vec<&str> = map.iter().map(|(key, _)| key.as_str()).collect();
+    keys.sort_unstable();
+    keys.windows(2).find(|pair| pair.first() == pair.last()).and_then(|pair| pair.first().copied())
 }
 
 /// A key of a map. A plain `8080:` or `true:` is its spelling, as the API server takes it.
@@ -158,7 +165,8 @@ impl<'a> At<'a> {
     /// # Errors
     /// When this value is no map.
     pub(super) fn get(&self, key: &str) -> Result<Option<At<'a>>, ManifestError> {
-        Ok(self.entries()?.into_iter().find(|(known, _)| *known == key).map(|(_, at)| at))
+        let found = self.map()?.iter().find(|(known, _)| known == key);
+        Ok(found.filter(|(_, node)| node.value != Value::Null).map(|(_, node)| self.below(key, node)))
     }
 
     /// The value of a key that must be there.
@@ -168,15 +176,20 @@ impl<'a> At<'a> {
 
     /// The entries of a map that are not null; none when this value is null.
     pub(super) fn entries(&self) -> Result<Vec<(&'a str, At<'a>)>, ManifestError> {
-        let map = match &self.node.value {
-            Value::Map(map) => map,
-            Value::Null => return Ok(Vec::new()),
-            other => return Err(self.type_error("a map", other)),
-        };
-        let present = map.iter().filter(|(_, node)| node.value != Value::Null);
-        Ok(present
-            .map(|(key, node)| (key.as_str(), self.step(&key_step(&self.place.field, key), node)))
-            .collect())
+        let present = self.map()?.iter().filter(|(_, node)| node.value != Value::Null);
+        Ok(present.map(|(key, node)| (key.as_str(), self.below(key, node))).collect())
+    }
+
+    fn map(&self) -> Result<&'a [(String, Node)], ManifestError> {
+        match &self.node.value {
+            Value::Map(map) => Ok(map),
+            Value::Null => Ok(&[]),
+            other => Err(self.type_error("a map", other)),
+        }
+    }
+
+    fn below(&self, key: &str, node: &'a Node) -> At<'a> {
+        self.step(&key_step(&self.place.field, key), node)
     }
 
     /// The items of the list under a key; none when absent.

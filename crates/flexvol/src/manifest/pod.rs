@@ -42,13 +42,16 @@ pub(super) struct VolumeDocument<'a> {
 
 pub(super) enum VolumeSource<'a> {
     Flex(FlexDocument<'a>),
-    Claim {
-        at: At<'a>,
-        name: &'a str,
-        read_only: bool,
-    },
+    Claim(ClaimUse<'a>),
     /// A kind that flexvol leaves alone, such as `emptyDir`.
     Other(String),
+}
+
+/// `persistentVolumeClaim` of a pod.
+pub(super) struct ClaimUse<'a> {
+    pub(super) at: At<'a>,
+    pub(super) name: &'a str,
+    pub(super) read_only: bool,
 }
 
 /// A container, an init container or an ephemeral one.
@@ -115,11 +118,11 @@ fn volume_document(at: At<'_>) -> Result<VolumeDocument<'_>, ManifestError> {
     let Some((kind, source)) = sources.pop() else { return Err(at.error(Problem::NoSource)) };
     let source = match kind {
         "flexVolume" => VolumeSource::Flex(flex_document(&source)?),
-        "persistentVolumeClaim" => VolumeSource::Claim {
+        "persistentVolumeClaim" => VolumeSource::Claim(ClaimUse {
             name: source.required("claimName")?.text()?,
             read_only: flag(&source, "readOnly")?,
             at: source,
-        },
+        }),
         other => VolumeSource::Other(other.to_owned()),
     };
     Ok(VolumeDocument { at, name, source })

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// A quantity, in thousandths: finer ones are rounded up, as byte counts are.
+/// A quantity, in billionths; finer ones are rounded up, and what an `i64` cannot hold is cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Quantity {
-    thousandths: i128,
+    billionths: i128,
     format: Format,
 }
 
@@ -16,6 +16,7 @@ enum Format {
     Exponent,
 }
 
+const BILLION: i128 = 1_000_000_000;
 const DECIMAL: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
 const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
@@ -30,13 +31,15 @@ impl Quantity {
         let value: i128 = format!("{whole}{fraction}").parse().map_err(|_| wrong())?;
         let unit =
             10_i128.checked_pow(places).and_then(|unit| unit.checked_mul(divisor)).ok_or_else(wrong)?;
-        let scaled = value.checked_mul(factor).and_then(|value| value.checked_mul(1000)).ok_or_else(wrong)?;
-        Ok(Self { thousandths: ceiling(scaled, unit), format })
+        let scaled =
+            value.checked_mul(factor).and_then(|value| value.checked_mul(BILLION)).ok_or_else(wrong)?;
+        let billionths = ceiling(scaled, unit).min(i128::from(i64::MAX) * BILLION);
+        Ok(Self { billionths, format })
     }
 
     /// Whole bytes, rounded up.
     pub(crate) fn bytes(self) -> u64 {
-        u64::try_from(ceiling(self.thousandths, 1000)).unwrap_or(u64::MAX)
+        u64::try_from(ceiling(self.billionths, BILLION)).unwrap_or(u64::MAX)
     }
 }
 
@@ -69,14 +72,16 @@ fn scale(suffix: &str) -> Option<(i128, i128, Format)> {
 
 impl fmt::Display for Quantity {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = ceiling(self.thousandths, 1000);
+        let whole = ceiling(self.billionths, BILLION);
         // Below 1024 the binary spelling would round.
         if self.format == Format::Binary && whole >= 1024 {
             let (number, steps) = reduce(whole, 1024, BINARY.len() - 1);
             return write!(out, "{number}{}", BINARY[steps]);
         }
-        if self.thousandths % 1000 != 0 {
-            return write!(out, "{}m", self.thousandths);
+        for (unit, suffix) in [(1000, "n"), (1_000_000, "u"), (BILLION, "m")] {
+            if self.billionths % unit != 0 {
+                return write!(out, "{}{suffix}", self.billionths / (unit / 1000));
+            }
         }
         let (number, steps) = reduce(whole, 1000, DECIMAL.len() - 1);
         match (self.format, steps) {

@@ -36,11 +36,19 @@ pub(super) struct Executable {
     unsupported: Mutex<BTreeSet<Verb>>,
     /// How the driver answers a verb that nobody knows.
     nonsense: OnceLock<Run>,
+    /// The warnings that were given: once is enough.
+    warned: Mutex<BTreeSet<String>>,
 }
 
 impl Executable {
     pub(super) fn new(host: Arc<VolumeHost>, path: PathBuf) -> Self {
-        Self { host, path, unsupported: Mutex::default(), nonsense: OnceLock::new() }
+        Self {
+            host,
+            path,
+            unsupported: Mutex::default(),
+            nonsense: OnceLock::new(),
+            warned: Mutex::default(),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -125,8 +133,7 @@ impl Executable {
             understood = tolerant::read(asked, run, Some(probe(nonsense)));
         }
         if let Some(rules) = understood.warning() {
-            let driver = self.path.display();
-            tracing::warn!(%driver, call = verb.as_str(), "the driver's answer needed {rules}");
+            self.warn(verb, rules);
         }
         match understood.outcome {
             tolerant::Outcome::Success(fields) => Ok(Answer::Done(fields)),
@@ -135,6 +142,15 @@ impl Executable {
             tolerant::Outcome::Failed(failure) => {
                 Err(PluginError::Driver { text: redaction.failure(&failure, run) })
             }
+        }
+    }
+
+    fn warn(&self, verb: Verb, rules: String) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if !warned.contains(&rules) {
+            let driver = self.path.display();
+            tracing::warn!(%driver, call = verb.as_str(), "the driver's answer needed {rules}");
+            warned.insert(rules);
         }
     }
 

@@ -179,3 +179,6 @@ impl fmt::Debug for VolumePlugin {
 pub struct AttachablePlugin {
     plugin: Arc<VolumePlugin>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,19 +134,24 @@ impl Mounter {
 
     /// After a failure nothing may look like a mounted volume at the next call.
     fn undo(&self) {
-        let mounter = &*self.plugin.host().system.mounter;
-        let undone = match directory::look(mounter, &self.mount_dir) {
-            Ok(before @ (Found::Mounted | Found::Symlink)) => self.plugin.take_away(
-                &Call::Unmount { path: self.mount_dir.clone() },
-                &self.mount_dir,
-                before,
-            ),
-            Ok(Found::Directory) => directory::remove_empty(&self.mount_dir),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = undone {
+        if let Err(error) = self.try_to_undo() {
             tracing::warn!(driver = %self.plugin.name(), %error, "after a failed mount something is left");
+        }
+    }
+
+    fn try_to_undo(&self) -> Result<(), PluginError> {
+        let (path, mounter) = (&self.mount_dir, &*self.plugin.host().system.mounter);
+        match directory::look(mounter, path)? {
+            before @ (Found::Mounted | Found::Symlink) => {
+                let undone = self.plugin.take_away(&Call::Unmount { path: path.clone() }, path, before);
+                if undone.is_err() && directory::look(mounter, path)? == Found::Mounted {
+                    mounter.unmount(path)?;
+                    return directory::remove_empty(path);
+                }
+                undone
+            }
+            Found::Directory => directory::remove_empty(path),
+            _ => Ok(()),
         }
     }
 

@@ -37,17 +37,18 @@ impl Mounter {
     /// Gives the volume to the pod's group, if it has one and the policy asks for it.
     pub(super) fn change_ownership(&self, arguments: MounterArguments) -> Result<(), OwnershipError> {
         let Some(number) = arguments.fs_group else { return Ok(()) };
-        let group = group_of(number).ok_or(OwnershipError::NoGroup(number))?;
         if arguments.fs_group_change_policy == FsGroupChangePolicy::OnRootMismatch
-            && is_right(&self.mount_dir, group)
+            && is_right(&self.mount_dir, number)
         {
             return Ok(());
         }
-        let stop = match self.plugin.host().reading {
-            Reading::Strict => Unreadable::EndsTheWalk,
-            Reading::Tolerant => Unreadable::IsPassedOver,
-        };
-        change(&self.mount_dir, group, stop)
+        match self.plugin.host().reading {
+            Reading::Strict => change(&self.mount_dir, cut(number), Unreadable::EndsTheWalk),
+            Reading::Tolerant => {
+                let group = group_of(number).ok_or(OwnershipError::NoGroup(number))?;
+                change(&self.mount_dir, Some(group), Unreadable::IsPassedOver)
+            }
+        }
     }
 }
 
@@ -56,11 +57,17 @@ fn group_of(number: i64) -> Option<Gid> {
     u32::try_from(number).ok().filter(|number| *number != u32::MAX).map(Gid::from_raw)
 }
 
+/// What arrives in the kernel of the number that Kubernetes passes on: its lowest 32 bits; `None` leaves the group.
+fn cut(number: i64) -> Option<Gid> {
+    let [a, b, c, d, ..] = number.to_le_bytes();
+    group_of(i64::from(u32::from_le_bytes([a, b, c, d])))
+}
+
 /// Has the root the group and the bits already? Then nothing below it is looked at.
-fn is_right(root: &Path, group: Gid) -> bool {
+fn is_right(root: &Path, number: i64) -> bool {
     let wanted = DIRECTORY_BITS;
     fs::metadata(root).is_ok_and(|metadata| {
-        metadata.is_dir() && metadata.gid() == group.as_raw() && metadata.mode() & wanted == wanted
+        metadata.is_dir() && i64::from(metadata.gid()) == number && metadata.mode() & wanted == wanted
     })
 }
 
@@ -80,13 +87,14 @@ struct Level {
 }
 
 struct Walk {
-    group: Gid,
+    /// `None` leaves the groups as they are.
+    group: Option<Gid>,
     levels: Vec<Level>,
     failed: u64,
     first: Option<(PathBuf, io::Error)>,
 }
 
-fn change(root: &Path, group: Gid, unreadable: Unreadable) -> Result<(), OwnershipError> {
+fn change(root: &Path, group: Option<Gid>, unreadable: Unreadable) -> Result<(), OwnershipError> {
     let mut walk = Walk { group, levels: Vec::new(), failed: 0, first: None };
     walk.visit(root.as_os_str().to_owned(), unreadable);
     while let Some(level) = walk.levels.last_mut() {
@@ -128,7 +136,7 @@ impl Walk {
     /// Changes the innermost directory, whose entries are all done.
     fn leave(&mut self) {
         let Some(level) = self.levels.pop() else { return };
-        let owned = rustix::fs::fchown(&level.directory, None, Some(self.group));
+        let owned = rustix::fs::fchown(&level.directory, None, self.group);
         let mode = Mode::from_raw_mode(level.mode | DIRECTORY_BITS);
         if let Err(errno) = owned.and(rustix::fs::fchmod(&level.directory, mode)) {
             self.record(&level.name, errno);
@@ -154,7 +162,7 @@ enum Trouble {
     Changing(Errno),
 }
 
-fn enter(parent: impl AsFd, name: &OsStr, group: Gid) -> Result<Entered, Trouble> {
+fn enter(parent: impl AsFd, name: &OsStr, group: Option<Gid>) -> Result<Entered, Trouble> {
     let here = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let entry = rustix::fs::openat(parent, name, here, Mode::empty()).map_err(Trouble::Looking)?;
     let found = rustix::fs::fstat(&entry).map_err(Trouble::Looking)?;
@@ -179,8 +187,8 @@ fn enter(parent: impl AsFd, name: &OsStr, group: Gid) -> Result<Entered, Trouble
 
 /// Kubernetes goes on to the mode when the group could not be given; a mode that opens a file to the wrong group
 /// would be worse than a file that keeps its own.
-fn give(entry: &OwnedFd, group: Gid) -> Result<(), Errno> {
-    rustix::fs::chownat(entry, "", None, Some(group), AtFlags::EMPTY_PATH)
+fn give(entry: &OwnedFd, group: Option<Gid>) -> Result<(), Errno> {
+    rustix::fs::chownat(entry, "", None, group, AtFlags::EMPTY_PATH)
 }
 
 /// A descriptor that only names a file has no `fchmod`; its entry in `/proc` leads to the very same file.
@@ -234,13 +242,13 @@ mod tests {
         symlink(&foreign, volume.path().join("link")).unwrap();
         symlink(outside.path(), volume.path().join("directory-link")).unwrap();
 
-        change(volume.path(), own_group(), Unreadable::EndsTheWalk).unwrap();
+        change(volume.path(), Some(own_group()), Unreadable::EndsTheWalk).unwrap();
 
         assert_eq!(mode(&file), 0o775);
         assert_eq!(mode(&sub), 0o2770);
         assert_eq!(mode(volume.path()), 0o2770);
         assert_eq!(mode(&foreign), 0o600);
-        assert!(is_right(volume.path(), own_group()));
+        assert!(is_right(volume.path(), own_group().as_raw().into()));
     }
 
     #[test]
@@ -252,7 +260,7 @@ mod tests {
             rustix::fs::mkdirat(&here, &name, Mode::RWXU).unwrap();
             here = rustix::fs::openat(&here, &name, OFlags::DIRECTORY, Mode::empty()).unwrap();
         }
-        change(volume.path(), own_group(), Unreadable::EndsTheWalk).unwrap();
+        change(volume.path(), Some(own_group()), Unreadable::EndsTheWalk).unwrap();
         assert_eq!(rustix::fs::fstat(&here).unwrap().st_mode & 0o7777, 0o2770);
     }
 
@@ -260,10 +268,10 @@ mod tests {
     fn a_root_that_lacks_the_bits_or_the_group_is_not_right() {
         let volume = tempfile::tempdir().unwrap();
         set_mode(volume.path(), 0o770);
-        assert!(!is_right(volume.path(), own_group()));
+        assert!(!is_right(volume.path(), own_group().as_raw().into()));
         set_mode(volume.path(), 0o2770);
-        assert!(is_right(volume.path(), own_group()));
-        assert!(!is_right(volume.path(), Gid::from_raw(54321)));
+        assert!(is_right(volume.path(), own_group().as_raw().into()));
+        assert!(!is_right(volume.path(), 54321));
     }
 
     #[test]
@@ -272,5 +280,8 @@ mod tests {
         assert_eq!(group_of(-1), None);
         assert_eq!(group_of(i64::from(u32::MAX)), None);
         assert_eq!(group_of(1 << 40), None);
+        assert_eq!(cut((1 << 40) + 5), Some(Gid::from_raw(5)));
+        assert_eq!(cut(-5), Some(Gid::from_raw(u32::MAX - 4)));
+        assert_eq!(cut(-1), None);
     }
 }

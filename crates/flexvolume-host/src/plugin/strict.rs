@@ -80,11 +80,10 @@ impl AttachablePlugin {
 
     pub(super) fn unmount_device_strictly(&self, path: &Path) -> Result<Effect, PluginError> {
         match exists(path) {
-            Ok(false) => return Ok(Effect::Unchanged),
-            Err(error) if !is_corrupted(&error) => {
-                return Err(PluginError::directory("Error checking path", path)(error));
-            }
-            _ => {}
+            Ok(true) => {}
+            Err(error) if is_corrupted(&error) => {}
+            // Kubernetes takes a path that it cannot look at for one that is not there.
+            Ok(false) | Err(_) => return Ok(Effect::Unchanged),
         }
         match self.plugin.host().system.mounter.mount_point(path)? {
             MountPoint::Yes | MountPoint::Dead(_) => {

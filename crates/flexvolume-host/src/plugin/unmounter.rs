@@ -48,7 +48,8 @@ impl Unmounter {
 impl VolumePlugin {
     /// Makes the call that undoes a mount, does it itself if the driver does not, and removes the directory.
     ///
-    /// A driver's failure to unmount what is not mounted counts as done, if the directory is empty.
+    /// A driver's failure to unmount what is not mounted counts as done, if the directory is empty. What is dead is
+    /// unmounted even if the driver fails.
     pub(super) fn take_away(&self, call: &Call, path: &Path, before: Found) -> Result<(), PluginError> {
         let mounter = &*self.host().system.mounter;
         match self.call(call) {
@@ -56,6 +57,11 @@ impl VolumePlugin {
             Ok(Answer::NotSupported) => self.unmount_by_default(call, path, before)?,
             Err(error) if before == Found::Directory => {
                 tracing::warn!(driver = %self.name(), %error, "nothing was mounted, so the failure to unmount it does not matter");
+            }
+            Err(error) if matches!(before, Found::Dead(_)) => {
+                // Nothing answers there any more: no data is left that the driver could save.
+                tracing::warn!(driver = %self.name(), %error, "the mount is dead: unmounting it without the driver");
+                mounter.unmount(path)?;
             }
             Err(error) => return Err(error),
         }

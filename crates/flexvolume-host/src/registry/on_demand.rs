@@ -1,16 +1,17 @@
 //! Discovery of the tolerant reading: a driver is looked for, and initialised, when it is wanted.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use flexvolume::DriverName;
 
+use super::sight::{driver_directories, no_program, unreadable};
 use super::slot::{Slot, Stamp};
 use super::{Broken, RegistryError};
 use crate::VolumeHost;
@@ -27,6 +28,16 @@ pub(super) struct OnDemand {
 impl OnDemand {
     pub(super) fn new(host: Arc<VolumeHost>, plugin_dirs: Vec<PathBuf>) -> Self {
         Self { host, plugin_dirs, slots: Mutex::default() }
+    }
+
+    pub(super) fn plugin_dirs(&self) -> &[PathBuf] {
+        &self.plugin_dirs
+    }
+
+    /// When a driver whose `init` failed may be asked again.
+    pub(super) fn again(&self, name: &DriverName) -> Option<Instant> {
+        let slot = self.slots.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        slot?.again()
     }
 
     pub(super) fn find(&self, name: &DriverName) -> Result<Arc<VolumePlugin>, RegistryError> {
@@ -110,7 +121,7 @@ impl OnDemand {
                 Ok(found) => found,
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => {
-                    broken.push(Broken { directory: plugin_dir.clone(), why: error.to_string() });
+                    broken.push(Broken { directory: plugin_dir.clone(), why: unreadable(&error) });
                     continue;
                 }
             };
@@ -130,28 +141,7 @@ impl OnDemand {
     }
 }
 
-/// The directories in a plugin directory that may be drivers: hidden ones are an installer's work in progress.
-fn driver_directories(plugin_dir: &Path) -> io::Result<Vec<(String, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(plugin_dir)? {
-        let entry = entry?;
-        let file_name = entry.file_name().to_string_lossy().into_owned();
-        if !file_name.starts_with('.') && entry.path().is_dir() {
-            found.push((file_name, entry.path()));
-        }
-    }
-    Ok(found)
-}
-
-fn no_program(name: &DriverName, error: &io::Error) -> String {
-    if error.kind() == ErrorKind::NotFound {
-        format!("it holds no program {:?}; an installer may be at work", name.executable())
-    } else {
-        format!("its program {:?}: {error}", name.executable())
-    }
-}
-
 /// Enough to have healthy drivers go past some that hang.
-fn workers() -> usize {
+pub(super) fn workers() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get).max(4) * 4
 }

@@ -25,6 +25,11 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    /// The directory that holds the program.
+    pub(super) fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
     /// The stamp of what is at `path` now, links followed.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let metadata = fs::metadata(path)?;
@@ -61,10 +66,18 @@ enum State {
 }
 
 /// After a failed `init` the same program is not asked again before this time, and then twice as long.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 
 impl Slot {
+    /// When a driver that failed may be asked again; `None` if it did not fail. Does not wait for an `init` that runs.
+    pub(super) fn again(&self) -> Option<Instant> {
+        match &*self.0.try_lock().ok()? {
+            State::Failed { again, .. } => Some(*again),
+            State::New | State::Loaded { .. } => None,
+        }
+    }
+
     /// The plugin, made now if there is none or the program is another one.
     pub(super) fn plugin(
         &self,

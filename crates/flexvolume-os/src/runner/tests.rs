@@ -297,8 +297,21 @@ fn an_end_at_end_of_file_is_bounded_by_the_deadline() {
     let scripts = Scripts::new();
     let command = scripts.command("sleep 100 & echo $! >child", SHORT).end(EndOfRun::EndOfFile);
     let output = SystemRunner.run(&command).unwrap();
-    assert_eq!(output.ended, Ended::TimedOut);
+    assert_eq!(output.ended, Ended::Exited(0), "Kubernetes believes a program that had ended well");
+    assert!(output.duration < PATIENCE);
     assert!(dies(scripts.number("child")));
+}
+
+#[test]
+fn a_program_that_ends_well_after_term_is_believed_only_at_end_of_file() {
+    let scripts = Scripts::new();
+    let run = |code: u8, end| {
+        let script = format!("trap 'echo late; exit {code}' TERM; while :; do sleep 0.01; done");
+        SystemRunner.run(&scripts.command(&script, SHORT).end(end)).unwrap().ended
+    };
+    assert_eq!(run(0, EndOfRun::EndOfFile), Ended::Exited(0));
+    assert_eq!(run(1, EndOfRun::EndOfFile), Ended::TimedOut);
+    assert_eq!(run(0, EndOfRun::Exit), Ended::TimedOut);
 }
 
 #[test]
