@@ -27,7 +27,8 @@ struct Claim<T> {
 }
 
 impl Claims {
-    fn file(&self, mount_dir: &Path) -> PathBuf {
+    /// The file that says what a mount dir is used for.
+    pub(crate) fn file(&self, mount_dir: &Path) -> PathBuf {
         self.directory.join(format!("{}.claim", short_name(mount_dir)))
     }
 

@@ -16,6 +16,7 @@
 //! Looking a volume up has four outcomes: it is present, it is absent, something of its name is not ours, or we cannot
 //! know. Only "absent" lets a volume be made, and only "absent" lets a removal succeed.
 
+mod acquaintance;
 mod claim;
 mod device;
 mod error;

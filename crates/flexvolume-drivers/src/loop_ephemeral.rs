@@ -9,6 +9,7 @@ use flexvolume_os::lock::Lock;
 use flexvolume_os::mount::Access;
 use serde::{Deserialize, Serialize};
 
+use crate::acquaintance::Acquaintances;
 use crate::claim::{self, Claims};
 use crate::device::{self, Already, Mounted, Target};
 use crate::error::{Result, VolumeError};
@@ -30,6 +31,7 @@ pub struct LoopEphemeral {
     system: System,
     pool: PathBuf,
     claims: Claims,
+    pools: Acquaintances,
 }
 
 /// What a mount dir is used for.
@@ -45,7 +47,7 @@ impl LoopEphemeral {
     pub fn new(system: System, state: &Path) -> Self {
         let pool = state.join("loop-ephemeral");
         let claims = Claims { directory: pool.join("claims") };
-        Self { system, pool, claims }
+        Self { system, pool, claims, pools: Acquaintances::new(state) }
     }
 
     fn when_missing(&self, directory: &Path) -> WhenMissing {
@@ -60,6 +62,9 @@ impl LoopEphemeral {
             return Ok(());
         }
         volume.pool.prepare(self.when_missing(&request.directory))?;
+        if request.directory != self.pool {
+            self.pools.recognise(&request.directory)?;
+        }
         let mount_dir_lock = self.claims.lock(mount_dir)?;
         let outcome = self.set_up_alone(&volume, &request, target);
         mount_dir_lock.discard()?;

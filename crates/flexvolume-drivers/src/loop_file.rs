@@ -6,9 +6,10 @@ use flexvolume::{Attachment, Capabilities, DeviceMount, Driver, Error, Expansion
 use flexvolume_os::System;
 use flexvolume_os::lock::Lock;
 
+use crate::acquaintance::Acquaintances;
 use crate::device::{self, Already, Mounted, Target};
 use crate::error::{RequestError, Result, VolumeError};
-use crate::image;
+use crate::image::{self, Lookup};
 use crate::pool::{Pool, Volume, WhenMissing};
 use crate::record::Record;
 use crate::request::{ImageRequest, round_up};
@@ -27,13 +28,14 @@ const MOST_STACKED: usize = 16;
 pub struct LoopFile {
     system: System,
     pool: PathBuf,
+    pools: Acquaintances,
 }
 
 impl LoopFile {
     /// The driver, with its own pool in the directory `loop` of `state`.
     #[must_use]
     pub fn new(system: System, state: &Path) -> Self {
-        Self { system, pool: state.join("loop") }
+        Self { system, pool: state.join("loop"), pools: Acquaintances::new(state) }
     }
 
     fn request(&self, options: &Options) -> std::result::Result<ImageRequest, RequestError> {
@@ -52,6 +54,10 @@ impl LoopFile {
         let request = self.request(options)?;
         let volume = self.volume(&request)?;
         let _lock = volume.lock()?;
+        let absent = matches!(image::look_up(&volume, OWNER), Lookup::Absent);
+        if absent && request.directory != self.pool {
+            self.pools.recognise(&request.directory)?;
+        }
         let fresh = Record::creating(OWNER, &request, None)?;
         image::ensure(&volume, fresh, &*self.system.runner)?;
         Ok(volume.image())

@@ -80,7 +80,7 @@ impl Record {
     }
 }
 
-fn random_uuid() -> Result<String> {
+pub(crate) fn random_uuid() -> Result<String> {
     let source = Path::new("/proc/sys/kernel/random/uuid");
     let text = std::fs::read_to_string(source).map_err(at("read a random UUID from", source))?;
     Ok(text.trim().to_owned())
