@@ -306,3 +306,85 @@ pub(crate) fn grow(volume: &Volume, record: &Record, system: &System) -> Result<
     hit("device.grown");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use flexvolume_os::fake::{FakeMounter, Operation};
+
+    use super::*;
+    use crate::pool::{Pool, VolumeId};
+
+    const BUSY: i32 = 16;
+    const EIO: i32 = 5;
+
+    fn volume(directory: &Path) -> Volume {
+        Pool::at(directory.to_owned()).volume(VolumeId::parse("data").unwrap())
+    }
+
+    fn tmpfs() -> FileSystemMount {
+        let source = PathBuf::from("foreign");
+        FileSystemMount { source, fs_type: "tmpfs".to_owned(), access: Access::ReadWrite, data: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_at_a_path_is_told_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let mounter = FakeMounter::new();
+        let target = Target { path: root.path(), access: Access::ReadWrite };
+        let look = || already_mounted(&volume(root.path()), target, &mounter);
+        assert_eq!(mounted_at(Path::new("/no/such/path"), &mounter).unwrap(), Mounted::Nothing);
+        assert_eq!(look().unwrap(), Already::NotMounted);
+        mounter.mount(&tmpfs(), root.path()).unwrap();
+        assert_eq!(mounted_at(root.path(), &mounter).unwrap(), Mounted::Other("foreign".to_owned()));
+        assert!(matches!(look(), Err(VolumeError::MountedOther { .. })));
+        mounter.kill(root.path(), EIO);
+        assert_eq!(mounted_at(root.path(), &mounter).unwrap(), Mounted::Dead(EIO));
+        assert!(look().unwrap_err().to_string().contains("a dead mount"));
+    }
+
+    #[test]
+    fn the_failures_of_a_mount_that_have_a_remedy_name_it() {
+        let failure = |errno, access| {
+            let source = io::Error::from_raw_os_error(errno);
+            let error = MountError::Call { step: "mount", target: "/target".into(), source };
+            let target = Target { path: Path::new("/target"), access };
+            explain(error, target, Path::new("/pool/data.img")).to_string()
+        };
+        const EROFS: i32 = 30;
+        assert!(failure(EROFS, Access::ReadOnly).contains("mount it read-write once"));
+        assert!(failure(BUSY, Access::ReadWrite).contains("a check that still runs"));
+        assert!(failure(EIO, Access::ReadWrite).starts_with("mount /target"));
+    }
+
+    #[test]
+    fn a_busy_mount_stays_and_the_error_says_how_to_find_who_uses_it() {
+        let root = tempfile::tempdir().unwrap();
+        let mounter = FakeMounter::new();
+        mounter.mount(&tmpfs(), root.path()).unwrap();
+        mounter.fail(Operation::Unmount, root.path(), BUSY);
+        let error = unmount(root.path(), &mounter).unwrap_err().to_string();
+        assert!(error.contains("is still in use") && error.contains("fuser -vm"), "{error}");
+        mounter.heal();
+        unmount(root.path(), &mounter).unwrap();
+        assert_eq!(mounted_at(root.path(), &mounter).unwrap(), Mounted::Nothing);
+    }
+
+    #[test]
+    fn a_reserved_volume_is_never_mounted_with_discard() {
+        let request = crate::request::ImageRequest {
+            directory: "/pool".into(),
+            id: VolumeId::parse("data").unwrap(),
+            size: 1 << 20,
+            fs_type: FsType::Btrfs,
+            allocation: Allocation::Reserved,
+            access: flexvolume::Access::ReadWrite,
+            root_mode: None,
+        };
+        let reserved = Record::creating("flexvol/loop", &request, None).unwrap();
+        let thin = Record { allocation: Allocation::Thin, fs_type: FsType::Ext4, ..reserved.clone() };
+        assert_eq!(mount_options(&reserved, Access::ReadWrite), ["nodiscard"]);
+        assert_eq!(mount_options(&reserved, Access::ReadOnly), [""; 0]);
+        assert_eq!(mount_options(&thin, Access::ReadWrite), ["errors=remount-ro", "discard"]);
+        assert_eq!(mount_options(&thin, Access::ReadOnly), ["errors=remount-ro"]);
+    }
+}

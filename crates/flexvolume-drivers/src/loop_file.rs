@@ -53,14 +53,22 @@ impl LoopFile {
     fn make(&self, options: &Options) -> Result<PathBuf> {
         let request = self.request(options)?;
         let volume = self.volume(&request)?;
-        let _lock = volume.lock()?;
-        let absent = matches!(image::look_up(&volume, OWNER), Lookup::Absent);
+        let lock = volume.lock()?;
+        let outcome = self.make_alone(&request, &volume);
+        if outcome.is_err() && matches!(image::look_up(&volume, OWNER), Lookup::Absent) {
+            // A volume that could not be made leaves nothing, not even the file of its lock.
+            let _ = lock.discard();
+        }
+        outcome.map(|()| volume.image())
+    }
+
+    fn make_alone(&self, request: &ImageRequest, volume: &Volume) -> Result<()> {
+        let absent = matches!(image::look_up(volume, OWNER), Lookup::Absent);
         if absent && request.directory != self.pool {
             self.pools.recognise(&request.directory)?;
         }
-        let fresh = Record::creating(OWNER, &request, None)?;
-        image::ensure(&volume, fresh, &*self.system.runner)?;
-        Ok(volume.image())
+        let fresh = Record::creating(OWNER, request, None)?;
+        image::ensure(volume, fresh, &*self.system.runner).map(drop)
     }
 
     fn mount_image(&self, mount: DeviceMount<'_>, options: &Options) -> Result<()> {

@@ -332,3 +332,30 @@ fn a_driver_that_dies_in_unmount_is_told_to_mount() {
         assert_eq!(volume.world.mounts_at(&volume.world.target()).len(), 1);
     });
 }
+
+#[test]
+fn a_driver_that_is_killed_at_any_moment_converges() {
+    if !in_private_mounts("a_driver_that_is_killed_at_any_moment_converges") {
+        return;
+    }
+    let volume = Volume::new();
+    let kill = |verb: &str, after: u64| {
+        let words = volume.words(verb);
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        let mut child = volume.world.command(Program::Ephemeral, &words).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(after));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    };
+    for round in 0..25 {
+        kill("mount", 2 * round);
+        if round % 2 == 0 {
+            volume.mount().success();
+            fs::write(volume.world.target().join("file"), "precious").unwrap();
+            volume.assert_mounted_once_with_the_file();
+            kill("unmount", round / 2);
+        }
+        volume.unmount().success();
+        volume.assert_nothing_is_left();
+    }
+}

@@ -451,6 +451,7 @@ fn a_full_pool_is_an_error_with_figures_and_leaves_nothing() {
         names
     };
     assert_eq!(names(), [""; 0]);
+    assert!(!Path::new(pool).join(".a.lock").exists());
     make(options("16Mi", "b", "reserved")).success();
     make(options("16Mi", "c", "reserved")).failure(&["has no room: 16777216 bytes are needed"]);
     make(options("1Gi", "d", "thin")).success();
