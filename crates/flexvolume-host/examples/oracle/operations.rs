@@ -130,11 +130,12 @@ impl Call<'_, '_> {
     }
 
     fn walk(&self, base: &Path, path: &Path, entries: &mut Vec<Value>) -> Result<(), String> {
+        let is_directory = fs::symlink_metadata(path).map_err(|error| error.to_string())?.is_dir();
         let mut stat = self.world.recorder.stat(path);
         let below = path.strip_prefix(base).unwrap_or(path).to_string_lossy();
         stat.path = Some(if below.is_empty() { ".".to_owned() } else { below.into_owned() });
         entries.push(json!(stat));
-        if !fs::symlink_metadata(path).map_err(|error| error.to_string())?.is_dir() {
+        if !is_directory {
             return Ok(());
         }
         let children = fs::read_dir(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);

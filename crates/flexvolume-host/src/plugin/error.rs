@@ -75,7 +75,7 @@ pub enum PluginError {
         wanted: String,
     },
     /// A directory cannot be made, looked at or removed.
-    #[error("{step} {}: {source}", .path.display())]
+    #[error("{step} {}: {}", .path.display(), plain(.source))]
     Directory {
         /// `make the directory`, `remove` …
         step: &'static str,
@@ -85,7 +85,7 @@ pub enum PluginError {
         source: io::Error,
     },
     /// A mount is there that does not answer.
-    #[error("{}: the mount does not answer: {}", .path.display(), io::Error::from_raw_os_error(*.errno))]
+    #[error("{}: the mount does not answer: {}", .path.display(), plain(&io::Error::from_raw_os_error(*.errno)))]
     Dead {
         /// Where.
         path: PathBuf,
@@ -134,6 +134,14 @@ pub enum PluginError {
         /// Why, and what to do next.
         why: &'static str,
     },
+}
+
+/// The system's text as other programs print it, for people and scripts that look for it.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut characters = text.chars();
+    characters.next().map_or(String::new(), |first| first.to_lowercase().chain(characters).collect())
 }
 
 impl PluginError {

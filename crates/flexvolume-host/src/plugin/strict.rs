@@ -94,7 +94,7 @@ impl AttachablePlugin {
                 remove_if_there(path)?;
             }
             MountPoint::Absent => {
-                return Err(PluginError::directory("Error checking path", path)(Errno::NOENT.into()));
+                return Err(PluginError::directory("error checking path: stat", path)(Errno::NOENT.into()));
             }
         }
         Ok(Effect::Changed)
@@ -134,7 +134,7 @@ fn clean_up(mounter: &dyn mount::Mounter, path: &Path) -> Result<(), PluginError
         Ok(false) => return Ok(()),
         Ok(true) => false,
         Err(error) if is_corrupted(&error) => true,
-        Err(error) => return Err(PluginError::directory("Error checking path", path)(error)),
+        Err(error) => return Err(PluginError::directory("error checking path: stat", path)(error)),
     };
     if corrupted || mounter.unmount_check() == UnmountCheck::ByUnmount {
         mounter.unmount(path)?;
@@ -165,7 +165,7 @@ fn remove_if_there(path: &Path) -> Result<(), PluginError> {
     match exists(path) {
         Ok(false) => Ok(()),
         Ok(true) => remove(path).map_err(PluginError::directory("remove", path)),
-        Err(error) => Err(PluginError::directory("Error checking if path exists", path)(error)),
+        Err(error) => Err(PluginError::directory("error checking if path exists: stat", path)(error)),
     }
 }
 
