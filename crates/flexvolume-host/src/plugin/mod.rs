@@ -12,6 +12,7 @@ mod mounter;
 mod naming;
 mod options;
 mod ownership;
+mod ownership_walk;
 mod redaction;
 mod strict;
 mod strict_format;
@@ -30,6 +31,7 @@ pub use self::error::PluginError;
 pub use self::expand::{Expander, FileSystemPlace, Sizes};
 pub use self::mounter::Mounter;
 pub use self::naming::split_unique_name;
+pub use self::ownership::{OwnershipError, give_to_group};
 pub use self::unmounter::Unmounter;
 
 use self::driver_call::{Answer, Executable};
