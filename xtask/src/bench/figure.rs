@@ -25,12 +25,17 @@ impl Figure {
 
     /// What was measured for it.
     pub(super) fn value(self, value: f64) -> Outcome {
-        Outcome { figure: self, value: Ok(value) }
+        Outcome { figure: self, result: Measurement::Value(value) }
     }
 
     /// Why it cannot be measured here.
     pub(super) fn skipped(self, why: impl Into<String>) -> Outcome {
-        Outcome { figure: self, value: Err(why.into()) }
+        Outcome { figure: self, result: Measurement::Skipped(why.into()) }
+    }
+
+    /// Why measuring it went wrong.
+    pub(super) fn failed(self, why: impl Into<String>) -> Outcome {
+        Outcome { figure: self, result: Measurement::Failed(why.into()) }
     }
 }
 
@@ -40,17 +45,28 @@ impl fmt::Display for Figure {
     }
 }
 
-/// A figure that was measured, or the reason why it could not be.
+/// What came of a figure.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Outcome {
     pub(super) figure: Figure,
-    value: Result<f64, String>,
+    result: Measurement,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Measurement {
+    Value(f64),
+    Skipped(String),
+    Failed(String),
 }
 
 impl Outcome {
-    /// Whether the goal holds, if it was measured.
+    /// Whether the goal holds; unknown where it cannot be measured.
     pub(super) fn holds(&self) -> Option<bool> {
-        self.value.as_ref().ok().map(|value| *value <= self.figure.at_most)
+        match &self.result {
+            Measurement::Value(value) => Some(*value <= self.figure.at_most),
+            Measurement::Skipped(_) => None,
+            Measurement::Failed(_) => Some(false),
+        }
     }
 
     /// Prints one line.
@@ -63,22 +79,25 @@ impl Outcome {
 
     fn text(&self) -> String {
         let Figure { name, unit, at_most } = self.figure;
-        match &self.value {
-            Ok(value) => {
+        let goal = format!("{unit:<6} goal <= {at_most:<6}");
+        match &self.result {
+            Measurement::Value(value) => {
                 let verdict = if self.holds() == Some(true) { "holds" } else { "MISSED" };
-                format!("{name:<44} {value:>12.3} {unit:<6} goal <= {at_most:<9} {verdict}")
+                format!("{name:<40} {value:>10.3} {goal} {verdict}")
             }
-            Err(why) => format!("{name:<44} {:>12} {unit:<6} goal <= {at_most:<9} skipped: {why}", "-"),
+            Measurement::Skipped(why) => format!("{name:<40} {:>10} {goal} skipped: {why}", "-"),
+            Measurement::Failed(why) => format!("{name:<40} {:>10} {goal} FAILED: {why}", "-"),
         }
     }
 
     fn json(&self) -> serde_json::Value {
         let Figure { name, unit, at_most } = self.figure;
-        let mut object = json!({
-            "name": name, "value": self.value.as_ref().ok(), "unit": unit, "goal": at_most, "holds": self.holds(),
-        });
-        if let Err(why) = &self.value {
-            object["skipped"] = json!(why);
+        let mut object =
+            json!({"name": name, "value": null, "unit": unit, "goal": at_most, "holds": self.holds()});
+        match &self.result {
+            Measurement::Value(value) => object["value"] = json!(value),
+            Measurement::Skipped(why) => object["skipped"] = json!(why),
+            Measurement::Failed(why) => object["error"] = json!(why),
         }
         object
     }
@@ -95,6 +114,7 @@ mod tests {
         assert_eq!(FIGURE.value(1.5).holds(), Some(true));
         assert_eq!(FIGURE.value(1.51).holds(), Some(false));
         assert_eq!(FIGURE.skipped("needs root").holds(), None);
+        assert_eq!(FIGURE.failed("no answer").holds(), Some(false));
     }
 
     #[test]

@@ -124,12 +124,21 @@ fn pinned() -> Vec<&'static str> {
 fn measure(arguments: &Arguments, groups: &[&Group], programs: &Programs) -> Result<()> {
     let mut missed = 0;
     for group in groups {
-        (group.measure)(programs, &mut |outcome| {
+        let mut reported = Vec::new();
+        let mut report = |outcome: Outcome| {
+            reported.push(outcome.figure.name);
             if outcome.figure.name.starts_with(&arguments.only) {
                 outcome.print(arguments.output);
                 missed += usize::from(outcome.holds() == Some(false));
             }
-        })?;
+        };
+        if let Err(error) = (group.measure)(programs, &mut report) {
+            let left = group.figures.iter().filter(|figure| !reported.contains(&figure.name)).copied();
+            for outcome in left.map(|figure| figure.failed(format!("{error:#}"))).collect::<Vec<_>>() {
+                outcome.print(arguments.output);
+                missed += 1;
+            }
+        }
     }
     if missed > 0 {
         bail!("{missed} goals do not hold");

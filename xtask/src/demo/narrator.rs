@@ -1,7 +1,8 @@
 //! Running commands as a reader would type them, and checking what comes out.
 
 use std::env;
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -46,7 +47,8 @@ pub(super) struct Narrator {
 impl Narrator {
     fn prepare(&self, flexvol: &Path) -> Result<()> {
         for name in ["root", "plugins", "disk"] {
-            fs::create_dir_all(self.folder.join(name)).context("cannot prepare the demo's folder")?;
+            let made = DirBuilder::new().mode(0o700).create(self.folder.join(name));
+            made.context("cannot prepare the demo's folder")?;
         }
         let folder = self.folder.display();
         println!("\nTo repeat it by hand, type what follows each $:");

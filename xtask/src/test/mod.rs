@@ -2,10 +2,8 @@
 
 mod tally;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +11,7 @@ use clap::Args;
 
 use crate::workspace::{Metadata, root};
 use crate::{forward, process, tidy};
-use tally::Tally;
+use tally::{Show, Tally};
 
 /// Arguments of `test`.
 #[derive(Debug, Args)]
@@ -29,8 +27,10 @@ enum Stage {
     Check(&'static str, Command),
     /// The checks of `tidy`, in this process.
     Tidy,
-    /// A command whose results are counted.
+    /// A command whose results are counted, and shown as they come.
     Count(&'static str, Command),
+    /// The same, shown only if it fails: it prints more than one wants to read.
+    Cases(&'static str, Command),
 }
 
 /// Runs the stages in order, stops at the first that fails, and closes with the counts.
@@ -92,7 +92,7 @@ fn all_stages(metadata: &Metadata) -> Vec<Stage> {
         if examples.contains(&name) {
             let mut command = forward::example(name);
             command.arg("verify");
-            stages.push(Stage::Count(name, command));
+            stages.push(Stage::Cases(name, command));
         }
     }
     stages
@@ -115,7 +115,15 @@ fn run_stage(stage: Stage, tally: &mut Tally) -> Result<()> {
         Stage::Tidy => ("tidy", tidy::check(root()), "cargo xtask tidy".to_owned()),
         Stage::Count(name, mut command) => {
             println!("{name}: {}", process::render(&command));
-            (name, count(&mut command, tally), repeat_with(&command))
+            (name, count(&mut command, tally, show), repeat_with(&command))
+        }
+        Stage::Cases(name, mut command) => {
+            let mut kept = Vec::new();
+            let result = count(&mut command, tally, |line, _| kept.push(line.to_owned()));
+            if result.is_err() {
+                kept.iter().for_each(|line| println!("  {line}"));
+            }
+            (name, result, repeat_with(&command))
         }
     };
     let seconds = start.elapsed().as_secs_f64();
@@ -133,18 +141,24 @@ fn repeat_with(command: &Command) -> String {
     command.get_envs().filter_map(set).collect::<String>() + &process::render(command)
 }
 
-/// Runs a command, shows the lines that matter, and counts.
-fn count(command: &mut Command, tally: &mut Tally) -> Result<()> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+fn show(line: &str, show: Show) {
+    if show == Show::Yes {
+        println!("  {line}");
+    }
+}
+
+/// Runs a command, hands over each line, and counts. Both streams go into one pipe, so that the lines keep their order.
+fn count(command: &mut Command, tally: &mut Tally, mut each: impl FnMut(&str, Show)) -> Result<()> {
+    let (reader, writer) = io::pipe()?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn().with_context(|| format!("cannot start {}", process::render(command)))?;
-    let (sender, lines) = mpsc::channel();
-    read_lines(child.stdout.take(), sender.clone());
-    read_lines(child.stderr.take(), sender);
+    // The command holds our end for writing, which would keep us reading for ever.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let before = tally.failed;
-    for line in lines {
-        if tally.line(&line) == tally::Show::Yes {
-            println!("  {line}");
-        }
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = line.context("cannot read the output of the tests")?;
+        let line = String::from_utf8_lossy(&line);
+        each(line.trim_end(), tally.line(line.trim_end()));
     }
     let status = child.wait()?;
     if tally.failed > before {
@@ -156,13 +170,28 @@ fn count(command: &mut Command, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-fn read_lines(stream: Option<impl Read + Send + 'static>, lines: mpsc::Sender<String>) {
-    let Some(stream) = stream else { return };
-    thread::spawn(move || {
-        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
-            if lines.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
-                return;
-            }
-        }
-    });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(script: &str) -> (Result<()>, Tally, Vec<String>) {
+        let (mut tally, mut lines) = (Tally::default(), Vec::new());
+        let mut command = Command::new("sh");
+        let result = count(command.args(["-c", script]), &mut tally, |line, _| lines.push(line.to_owned()));
+        (result, tally, lines)
+    }
+
+    #[test]
+    fn lines_of_both_streams_keep_their_order() {
+        let (result, _, lines) = run("echo a; echo b >&2; echo c");
+        assert_eq!(lines, ["a", "b", "c"]);
+        result.unwrap();
+    }
+
+    #[test]
+    fn a_failed_case_or_a_bad_end_fails_the_stage() {
+        assert_eq!(run("echo '3 passed, 1 failed'").0.unwrap_err().to_string(), "1 failed");
+        assert!(run("exit 4").0.is_err());
+        assert_eq!(run("echo '3 passed, 0 failed'").1.to_string(), "3 passed, 0 failed, 0 skipped");
+    }
 }

@@ -52,6 +52,9 @@ impl Tally {
             self.ignored += counts.ignored;
             return if counts.passed + counts.failed + counts.ignored == 0 { Show::No } else { Show::Yes };
         }
+        if line.starts_with("     Running ") || line.starts_with("   Doc-tests ") {
+            self.place = Place::Report;
+        }
         match line {
             "successes:" => self.place = Place::Successes,
             "failures:" => self.place = Place::Failures,
