@@ -1,5 +1,6 @@
 //! The command line as it was typed: plain values, nothing looked up.
 
+mod conformance;
 mod driver;
 mod pod;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use flexvolume_host::Reading;
 use flexvolume_host::registry::DEFAULT_PLUGIN_DIR;
 
+pub(crate) use self::conformance::*;
 pub(crate) use self::driver::*;
 pub(crate) use self::pod::*;
 
@@ -98,6 +100,8 @@ pub(crate) enum Command {
     Driver(DriverCommand),
     /// Make one call-out by hand and show how the answer is understood
     Call(CallArguments),
+    /// Examine a driver: what it promises, what it does, and what becomes of it when things go wrong
+    Conformance(ConformanceArguments),
     /// Mount the volumes of the pods in manifests
     Mount(MountArguments),
     /// Unmount the volumes of pods

@@ -73,19 +73,19 @@ pub(crate) fn secret_bytes(options: &Options) -> Vec<Vec<u8>> {
     bytes
 }
 
-fn split<'a>(pair: &'a str, form: &str) -> Result<(&'a str, &'a str), Failure> {
+pub(crate) fn split<'a>(pair: &'a str, form: &str) -> Result<(&'a str, &'a str), Failure> {
     // What stands there may be a secret in the wrong place.
     pair.split_once('=')
         .ok_or_else(|| Failure::says(BAD_INPUT, format_args!("an argument is not of the form {form}")))
 }
 
-fn parse_file(file: &Path) -> Result<Options, Failure> {
+pub(crate) fn parse_file(file: &Path) -> Result<Options, Failure> {
     let wrong = |words: String| Failure::says(BAD_INPUT, format_args!("{}: {words}", file.display()));
     let text = String::from_utf8(read(file)?).map_err(|_| wrong("is not UTF-8 text".to_owned()))?;
     Options::parse(text.trim()).map_err(|error| wrong(error.to_string()))
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
         std::io::stdin().lock().take(LIMIT).read_to_end(&mut bytes)

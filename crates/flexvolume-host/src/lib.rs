@@ -1,5 +1,6 @@
 //! The host side of FlexVolume.
 
+pub mod conformance;
 pub mod lifecycle;
 pub mod paths;
 pub mod plugin;

@@ -62,7 +62,7 @@ pub(super) fn run(global: &Global, arguments: &CallArguments) -> Result<u8, Fail
 }
 
 /// The driver's program: a path if it begins like one, else a name in the plugin directories. No `init` is run.
-fn program(session: &Session, driver: &str) -> Result<PathBuf, Failure> {
+pub(super) fn program(session: &Session, driver: &str) -> Result<PathBuf, Failure> {
     if driver.starts_with(['/', '.']) {
         return Ok(std::path::absolute(driver)?);
     }

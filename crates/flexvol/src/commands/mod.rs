@@ -2,6 +2,7 @@
 
 mod call;
 mod completions;
+mod conformance;
 mod container_init;
 mod driver_describe;
 mod driver_explain;
@@ -30,6 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Driver(DriverCommand::Remove(arguments)) => driver_remove::run(global, arguments),
         Command::Driver(DriverCommand::Explain(arguments)) => driver_explain::run(global, arguments),
         Command::Call(arguments) => call::run(global, arguments),
+        Command::Conformance(arguments) => conformance::run(global, arguments),
         Command::Mount(arguments) => mount::run(global, arguments),
         Command::Unmount(arguments) => unmount::run(global, arguments),
         Command::Status(_) => status::run(global),

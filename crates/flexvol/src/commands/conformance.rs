@@ -1,0 +1,143 @@
+//! `flexvol conformance`.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use flexvolume_host::conformance::{
+    CheckReport, Interruption, Level, PlaceError, PrivatePlace, Report, Subject, run as run_suite, to_junit,
+};
+use flexvolume_host::contract::{DriverName, Options, Secret};
+use flexvolume_host::os::signals::Signals;
+
+use super::call::program;
+use crate::args::{ConformanceArguments, Global, OutputFormat, ReportFormat};
+use crate::call_options::{parse_file, read, split};
+use crate::failure::{BAD_INPUT, Failure, OK, STEP_FAILED};
+use crate::output::write_out;
+use crate::secrets::ManifestSecrets;
+use crate::session::Session;
+
+pub(super) fn run(global: &Global, arguments: &ConformanceArguments) -> Result<u8, Failure> {
+    let session = Session::new(global, ManifestSecrets::default())?;
+    let subject = subject(&session, arguments)?;
+    if !subject.program.exists() {
+        return Err(Failure::says(
+            crate::failure::NOT_FOUND,
+            format_args!("there is no driver at {}", subject.program.display()),
+        ));
+    }
+    let signals = Signals::catch()?;
+    let place = PrivatePlace::enter(&std::env::temp_dir())?;
+    session.output.note(format_args!(
+        "examining {}; with these options it makes volumes named flexvol-conformance-…",
+        subject.program.display()
+    ));
+    let mut interrupted = None;
+    let watch = |made: &CheckReport| {
+        tracing::info!("{}: {}", made.check.id, made.verdict.name());
+        interrupted = interrupted.or_else(|| signals.take());
+        if interrupted.is_some() { Interruption::Stop } else { Interruption::None }
+    };
+    let report = run_suite(&subject, &session.host.system, &place, watch);
+    let left = place.leave();
+    let report = report?;
+    print(global, arguments, &report)?;
+    left?;
+    if let Some(signal) = interrupted {
+        return Err(Failure::says(
+            STEP_FAILED,
+            format_args!("interrupted by signal {signal}; the report has no further checks"),
+        ));
+    }
+    let wanted = Some(Level::from(arguments.level));
+    Ok(if report.level >= wanted { OK } else { STEP_FAILED })
+}
+
+impl From<PlaceError> for Failure {
+    fn from(error: PlaceError) -> Self {
+        Failure::new(STEP_FAILED, error)
+    }
+}
+
+fn subject(session: &Session, arguments: &ConformanceArguments) -> Result<Subject, Failure> {
+    let program = match DriverName::parse(&arguments.driver) {
+        Ok(_) => program(session, &arguments.driver)?,
+        Err(_) => std::path::absolute(&arguments.driver)?,
+    };
+    let name = name_of(&program, &arguments.driver)?;
+    let mut environment: Vec<(OsString, OsString)> = Vec::new();
+    for pair in &arguments.env {
+        let (variable, value) = split(pair, "NAME=VALUE")?;
+        environment.push((variable.into(), value.into()));
+    }
+    let options = options(arguments)?;
+    Ok(Subject { program, name, options, environment, deadline: arguments.call_timeout })
+}
+
+/// The name under which it is installed, or what would be one for a program that is not.
+fn name_of(program: &Path, driver: &str) -> Result<DriverName, Failure> {
+    if let Ok(name) = DriverName::parse(driver) {
+        return Ok(name);
+    }
+    let directory = program.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    let file = program.file_name().unwrap_or_default().to_string_lossy();
+    // Without a tilde it is any directory, not a driver's.
+    let installed = if directory.contains('~') { &directory } else { "" };
+    DriverName::from_directory(installed)
+        .or_else(|_| DriverName::parse(format!("flexvol.io/{file}")))
+        .or_else(|_| DriverName::parse("flexvol.io/driver"))
+        .map_err(|error| Failure::new(BAD_INPUT, error))
+}
+
+fn options(arguments: &ConformanceArguments) -> Result<Options, Failure> {
+    let mut options = match &arguments.options_file {
+        Some(file) => parse_file(file)?,
+        None => Options::default(),
+    };
+    for pair in &arguments.options {
+        let (key, value) = split(pair, "KEY=VALUE")?;
+        options.user.insert(key.to_owned(), value.to_owned());
+    }
+    for pair in &arguments.secret {
+        let (key, file) = split(pair, "KEY=FILE")?;
+        options.secrets.insert(key.to_owned(), Secret::new(read(Path::new(file))?));
+    }
+    if options.fs_type.is_empty() {
+        options.fs_type.clone_from(&arguments.fs_type);
+    }
+    Ok(options)
+}
+
+fn print(global: &Global, arguments: &ConformanceArguments, report: &Report) -> Result<(), Failure> {
+    let form = arguments.report.unwrap_or(match global.output {
+        OutputFormat::Text => ReportFormat::Text,
+        OutputFormat::Json => ReportFormat::Json,
+    });
+    let text = match form {
+        ReportFormat::Text => report.to_string(),
+        ReportFormat::Json => serde_json::to_string_pretty(report).map_err(std::io::Error::from)? + "\n",
+        ReportFormat::Junit => to_junit(report),
+    };
+    match &arguments.out {
+        None => write_out(text.as_bytes()),
+        Some(file) => std::fs::write(file, text)
+            .map_err(|error| Failure::says(STEP_FAILED, format_args!("{}: {error}", file.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(program: &str, driver: &str) -> String {
+        name_of(Path::new(program), driver).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_program_has_the_name_of_its_place_or_one_that_is_made_up() {
+        assert_eq!(name("/plugins/a.b~c/c", "a.b/c"), "a.b/c");
+        assert_eq!(name("/plugins/a.b~c/c", "/plugins/a.b~c/c"), "a.b/c");
+        assert_eq!(name("/src/debug/memory", "./memory"), "flexvol.io/memory");
+        assert_eq!(name("/src/-odd name-", "./-odd name-"), "flexvol.io/driver");
+    }
+}
