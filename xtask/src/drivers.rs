@@ -117,6 +117,7 @@ fn build_one(metadata: &Metadata, build: &Build, package: &str, target: (&str, &
     match build {
         Build::Quick => {
             command.args(["build", "--quiet", "--package", package, kind, name]);
+            println!("$ {}", process::render(&command));
             file.push("debug");
         }
         Build::Shipped(triple) => {
@@ -139,20 +140,18 @@ fn build_one(metadata: &Metadata, build: &Build, package: &str, target: (&str, &
 
 /// Builds `flexvol`.
 pub(crate) fn build_cli(metadata: &Metadata, build: &Build) -> Result<Program> {
-    let (profile, folder) = match build {
-        Build::Shipped(_) => ("release", "release"),
-        Build::Quick => ("dev", "debug"),
-    };
     let mut command = process::cargo();
-    process::run(command.args([
-        "build",
-        "--quiet",
-        "--package",
-        "flexvol",
-        "--bin",
-        "flexvol",
-        "--profile",
-        profile,
-    ]))?;
+    command.args(["build", "--quiet", "--package", "flexvol", "--bin", "flexvol"]);
+    let folder = match build {
+        Build::Shipped(_) => {
+            command.arg("--release");
+            "release"
+        }
+        Build::Quick => {
+            println!("$ {}", process::render(&command));
+            "debug"
+        }
+    };
+    process::run(&mut command)?;
     Ok(Program { name: "flexvol".to_owned(), file: metadata.target_directory.join(folder).join("flexvol") })
 }

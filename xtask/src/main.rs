@@ -48,6 +48,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    end_quietly_without_a_reader();
     let result = match Command::parse() {
         Command::Test(arguments) => test::run(&arguments),
         Command::Tidy => tidy::run(),
@@ -65,4 +66,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `cargo xtask demo | head` closes our standard output early: that is no error to report, and `println!` knows no other
+/// way to stop than a panic. What was made is cleaned up by the keeper.
+fn end_quietly_without_a_reader() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+        if !text.starts_with("failed printing to stdout") {
+            report(panic);
+        }
+    }));
 }

@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn supervise(wanted: Option<Place>) -> Result<()> {
     let metadata = Metadata::load()?;
-    println!("Building the command line program and the drivers (the first time takes about a minute)");
+    println!("Building the command line program and the drivers; the first time takes a minute or two");
     let cli = drivers::build_cli(&metadata, &Build::Quick)?;
     let kept = Kept::new("flexvol-demo-")?;
     let result = tell(wanted, &metadata, &cli, kept.folder());
