@@ -52,7 +52,7 @@ fn pods() -> String {
         );
         text.push_str("  containers: [{name: main, image: none}]\n  volumes:\n");
         for volume in 0..10 {
-            let source = "flexVolume: {driver: flexvol.io/memory, options: {size: 1Mi}}";
+            let source = "flexVolume: {driver: flexvol/memory, options: {size: 1Mi}}";
             let _ = writeln!(text, "  - {{name: v{volume}, {source}}}");
         }
     }

@@ -28,7 +28,7 @@ pub(super) const VOLUMES: Group = Group { figures: &[VOLUMES_FIGURE], measure: m
 fn measure_call(programs: &Programs, report: &mut dyn FnMut(Outcome)) -> Result<()> {
     let plugins = install(programs, &programs.scratch("call")?, "loop")?;
     let mut command = Command::new(programs.get("bench_call")?);
-    command.arg("call").arg(&plugins).args(["flexvol.io/loop", CALL_ROUNDS]);
+    command.arg("call").arg(&plugins).args(["flexvol/loop", CALL_ROUNDS]);
     let text = process::capture(&mut command)?;
     let words: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
     let [call, bare] = words[..] else { bail!("bench_call printed {text:?}") };
@@ -50,10 +50,10 @@ fn measure_volumes(programs: &Programs, report: &mut dyn FnMut(Outcome)) -> Resu
     few.end()
 }
 
-/// Puts a driver into a plugin directory below `folder`, where a host finds it as `flexvol.io/NAME`.
+/// Puts a driver into a plugin directory below `folder`, where a host finds it as `flexvol/NAME`.
 pub(super) fn install(programs: &Programs, folder: &Path, name: &str) -> Result<PathBuf> {
     let plugins = folder.join("plugins");
-    let home = plugins.join(format!("flexvol.io~{name}"));
+    let home = plugins.join(format!("flexvol~{name}"));
     fs::create_dir_all(&home).with_context(|| format!("cannot create {}", home.display()))?;
     fs::copy(programs.get(name)?, home.join(name)).context("cannot install the driver")?;
     Ok(plugins)
@@ -71,7 +71,7 @@ impl Volumes {
         fs::create_dir(root).with_context(|| format!("cannot create {}", root.display()))?;
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private"]).arg(programs.get("bench_call")?);
-        command.arg("volumes").arg(plugins).arg("flexvol.io/memory").arg(root).arg(count.to_string());
+        command.arg("volumes").arg(plugins).arg("flexvol/memory").arg(root).arg(count.to_string());
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let orders = process.stdin.take().context("no standard input")?;
         let answers = BufReader::new(process.stdout.take().context("no standard output")?);

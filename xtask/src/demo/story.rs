@@ -49,7 +49,7 @@ fn remove(narrator: &mut Narrator, drivers: &[PathBuf]) -> Result<()> {
 }
 
 fn name(driver: &Path) -> String {
-    format!("flexvol.io/{}", driver.file_name().unwrap_or_default().to_string_lossy())
+    format!("flexvol/{}", driver.file_name().unwrap_or_default().to_string_lossy())
 }
 
 fn mount(narrator: &mut Narrator, place: Place) -> Result<()> {
@@ -115,7 +115,7 @@ fn again(narrator: &mut Narrator, place: Place) -> Result<()> {
 }
 
 /// The volume of the driver scratch, below the demo's folder.
-const VOLUME: &str = "root/pods/demo-uid/volumes/flexvol.io~scratch/cache";
+const VOLUME: &str = "root/pods/demo-uid/volumes/flexvol~scratch/cache";
 
 /// The story where nothing may be mounted.
 fn without_mounts(narrator: &mut Narrator) -> Result<()> {
@@ -138,11 +138,11 @@ fn manifest(place: Place, folder: &Path) -> String {
     let disk = folder.join("disk").display().to_string();
     let (cache, notes) = match place {
         Place::Loop => (
-            format!("{{driver: flexvol.io/loop-ephemeral, options: {{size: 16Mi, directory: {disk}}}}}"),
+            format!("{{driver: flexvol/loop-ephemeral, options: {{size: 16Mi, directory: {disk}}}}}"),
             persistent(&disk),
         ),
-        Place::Memory => ("{driver: flexvol.io/memory, options: {size: 16Mi}}".to_owned(), Notes::default()),
-        Place::Scratch => ("{driver: flexvol.io/scratch}".to_owned(), Notes::default()),
+        Place::Memory => ("{driver: flexvol/memory, options: {size: 16Mi}}".to_owned(), Notes::default()),
+        Place::Scratch => ("{driver: flexvol/scratch}".to_owned(), Notes::default()),
     };
     let Notes { objects, mount, volume } = notes;
     format!(
@@ -183,7 +183,7 @@ spec:
   capacity: {{storage: 32Mi}}
   accessModes: [ReadWriteOnce]
   flexVolume:
-    driver: flexvol.io/loop
+    driver: flexvol/loop
     fsType: ext4
     options: {{size: 32Mi, directory: {disk}}}
 ---
