@@ -118,6 +118,65 @@ fn wait_until(holds: impl Fn() -> bool) {
     thread::sleep(Duration::from_millis(300));
 }
 
+/// A driver that waits in a call as long as the file `@STATE@/slow` is there, and a process that is killed meanwhile.
+fn killed_while_the_driver_runs(driver: &str, verb: &str) -> Stage {
+    let stage = new_stage();
+    let good = if driver == "plain" { drivers::PLAIN } else { drivers::DEVICE };
+    let wait = format!("{verb}) while test -e @STATE@/slow; do sleep 0.05; done ;;\nesac\ncase \"$1\" in\n");
+    stage.install(driver, &good.replacen("case \"$1\" in\n", &format!("case \"$1\" in\n{wait}"), 1));
+    fs::write(stage.state(driver).join("slow"), "").unwrap();
+    let volumes = if driver == "plain" { Volumes::Plain } else { Volumes::Attachable };
+    let mut worker = Worker::new(&stage, volumes, Work::Mount).start();
+    wait_until(|| stage.calls(driver).contains(&verb.to_owned()));
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    stage
+}
+
+#[test]
+fn a_call_that_outlives_its_process_is_let_end_before_the_next() {
+    if !in_mount_namespace("a_call_that_outlives_its_process_is_let_end_before_the_next") {
+        return;
+    }
+    let cases =
+        [("plain", "mount"), ("device", "attach"), ("device", "waitforattach"), ("device", "mountdevice")];
+    for (driver, verb) in cases {
+        let stage = killed_while_the_driver_runs(driver, verb);
+        let slow = stage.state(driver).join("slow");
+        let release = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(300));
+            fs::remove_file(slow).unwrap();
+        });
+        let volume = if driver == "plain" { inline("plain", "data") } else { persistent("device", "pv-1") };
+        let name = volume.pod_volume.clone();
+        let manager = stage.manager();
+        manager.mount(&pod("uid-1"), &[volume], MounterArguments::default()).unwrap();
+        release.join().unwrap();
+        assert_eq!(stage.mounted("uid-1", driver, &name), 1, "{driver} {verb}");
+        assert!(stage::processes().is_empty(), "{driver} {verb}");
+        assert_eq!(stage.mounts().len(), if driver == "plain" { 1 } else { 2 }, "{driver} {verb}");
+        manager.unmount(&uid("uid-1")).unwrap();
+        assert_eq!(stage.mounts(), [], "{driver} {verb}");
+    }
+}
+
+#[test]
+fn a_call_that_outlives_its_process_is_let_end_before_an_unmount_and_killed_at_its_deadline() {
+    if !in_mount_namespace(
+        "a_call_that_outlives_its_process_is_let_end_before_an_unmount_and_killed_at_its_deadline",
+    ) {
+        return;
+    }
+    for (driver, verb) in [("plain", "mount"), ("device", "attach"), ("device", "mountdevice")] {
+        let mut stage = killed_while_the_driver_runs(driver, verb);
+        stage.deadlines.call = Duration::from_millis(1500);
+        stage.manager().unmount(&uid("uid-1")).unwrap();
+        assert!(stage::processes().is_empty(), "{driver} {verb}");
+        assert_eq!(stage.mounts(), [], "{driver} {verb}");
+        assert_eq!(stage.manager().status().unwrap().volumes, [], "{driver} {verb}");
+    }
+}
+
 #[test]
 fn a_user_that_is_killed_does_not_count_any_more() {
     if !in_mount_namespace("a_user_that_is_killed_does_not_count_any_more") {
@@ -137,6 +196,31 @@ fn a_user_that_is_killed_does_not_count_any_more() {
     other.wait().unwrap();
     let user = manager.enter(&uid("uid-1")).unwrap();
     assert!(matches!(user.leave().unwrap(), Leaving::Last(_)));
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_mounted_and_everything_can_be_unmounted() {
+    if !in_mount_namespace("on_a_full_disk_nothing_is_mounted_and_everything_can_be_unmounted") {
+        return;
+    }
+    let stage = new_stage();
+    fs::create_dir(stage.root()).unwrap();
+    let small = program("mount").args(["-t", "tmpfs", "-o", "size=256k", "small"]).arg(stage.root()).status();
+    assert!(small.unwrap().success());
+    let manager = stage.manager();
+    let volumes = [persistent("device", "pv-1"), inline("plain", "data")];
+    manager.mount(&pod("uid-1"), &volumes, MounterArguments::default()).unwrap();
+    let fill = stage.root().join("fill");
+    fs::write(&fill, vec![0; 1 << 20]).unwrap_err();
+    let error = manager.mount(&pod("uid-2"), &volumes, MounterArguments::default()).unwrap_err();
+    assert!(error.to_string().contains("No space left on device"), "{error}");
+    assert_eq!(stage.mounted("uid-2", "device", "pv-1"), 0);
+    manager.unmount(&uid("uid-2")).unwrap();
+    manager.unmount(&uid("uid-1")).unwrap();
+    assert_eq!(stage.mounts().len(), 1, "only the small disk itself");
+    assert_eq!(stage.calls("device").last().unwrap(), "detach");
+    let overview = manager.status().unwrap();
+    assert_eq!((overview.volumes, overview.unreadable), (Vec::new(), Vec::new()));
 }
 
 /// Everything that a restart of the machine takes: mounts, attachments, the boot id.

@@ -49,6 +49,7 @@ pub mod loop_device;
 pub mod mount;
 pub mod mountinfo;
 pub mod namespace;
+pub mod orphan;
 pub mod runner;
 pub mod signals;
 mod start_failure;

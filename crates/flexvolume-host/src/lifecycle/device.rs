@@ -11,7 +11,7 @@ use super::look::{self, Seen, look};
 use super::plan::{self, DevicePlan, DeviceStep, Leftover};
 use super::record::{Device, Found, Spec};
 use super::shelf::{self, Kept, Shelf};
-use super::{Phase, locks};
+use super::{Phase, locks, unfinished};
 use crate::plugin::{AttachablePlugin, Attachments};
 use crate::spec::VolumeSpec;
 use crate::{VolumeHost, paths};
@@ -32,6 +32,7 @@ impl DeviceWork<'_> {
         let stored = shelf.read(&self.driver, &self.volume).map_err(at("read the record"))?;
         if let Some(kept) = &stored {
             refuse_other_volume(&kept.record, spec, pod)?;
+            unfinished::settle_device(self.host, self.plugin.plugin(), (&self.volume, kept.record.phase))?;
         }
         let path = self.path();
         look::refuse_symlinked_parents(&self.host.root, &path)
@@ -126,7 +127,7 @@ impl DeviceWork<'_> {
         if kept.record.phase != Phase::Detaching {
             self.unmount_device(kept)?;
         }
-        kept.advance(Phase::Detaching)?;
+        kept.retreat(Phase::Detaching);
         hit("lifecycle.detach.recorded");
         let _one_at_a_time = locks::driver(self.host, &self.driver).map_err(at("detach"))?;
         match self.plugin.detach(self.volume.as_str(), &kept.record.node) {
@@ -147,7 +148,7 @@ impl DeviceWork<'_> {
 
     fn unmount_device(&self, kept: &mut Kept<Device>) -> Result<(), Failure> {
         const STEP: &str = "unmountdevice";
-        kept.advance(Phase::UnmountingDevice)?;
+        kept.retreat(Phase::UnmountingDevice);
         hit("lifecycle.unmountdevice.recorded");
         let path = self.path();
         look::refuse_symlinked_parents(&self.host.root, &path).map_err(|why| Failure::new(STEP, why))?;

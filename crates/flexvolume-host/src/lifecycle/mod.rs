@@ -12,6 +12,7 @@ mod record;
 mod shelf;
 mod status;
 mod tidy;
+mod unfinished;
 mod users;
 
 use std::collections::BTreeSet;
@@ -262,7 +263,7 @@ impl VolumeManager {
         let mut unmounted = Vec::with_capacity(kept.len());
         for kept in kept {
             let volume = kept.record.volume.clone();
-            match self.release(kept) {
+            match self.settle(&kept.record).and_then(|()| self.release(kept)) {
                 Ok(done) => unmounted.push(done),
                 Err(failure) => errors.push(step_error(&volume, failure, Vec::new())),
             }

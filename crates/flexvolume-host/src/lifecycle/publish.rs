@@ -13,7 +13,7 @@ use super::look::{self, Seen, look};
 use super::plan::{self, Leftover, PublishPlan};
 use super::record::{Found, PodRecord, Publish, Spec};
 use super::shelf::{self, Kept};
-use super::{Mounted, Phase, PodVolume, VolumeManager, locks};
+use super::{Mounted, Phase, PodVolume, VolumeManager, locks, unfinished};
 use crate::paths;
 use crate::plugin::{Effect, PluginError, VolumePlugin};
 use crate::spec::{MounterArguments, Pod, VolumeSpec};
@@ -55,6 +55,9 @@ impl VolumeManager {
         let plugin = self.registry.find_by_spec(spec).map_err(at("find the driver"))?;
         let shelf = shelf::publishes(&self.host.root, &wanted.pod.uid);
         let stored = shelf.read(plugin.name(), &spec.name).map_err(at("read the record"))?;
+        if let Some(kept) = &stored {
+            unfinished::settle_volume(&self.host, &plugin, &kept.record)?;
+        }
         let mount_dir = plugin.mounter(spec, wanted.pod).path().to_owned();
         look::refuse_symlinked_parents(&self.host.root, &mount_dir)
             .map_err(|why| Failure::new("mount", why))?;
@@ -64,7 +67,10 @@ impl VolumeManager {
         }
         let plan = plan::publish(stored.as_ref().map(|kept| &kept.record), seen, &self.boot);
         let (leftover, mut kept) = match (plan, stored) {
-            (PublishPlan::Ready, Some(kept)) => return Ok(self.finished(kept, Effect::Unchanged)),
+            (PublishPlan::Ready, Some(kept)) => {
+                warn_of_changes(&kept.record, spec);
+                return Ok(self.finished(kept, Effect::Unchanged));
+            }
             (PublishPlan::Mount(leftover), Some(kept)) => (leftover, kept),
             (PublishPlan::Mount(leftover), None) => {
                 (leftover, shelf.new_record(self.new_record(&plugin, wanted)))
@@ -94,7 +100,10 @@ impl VolumeManager {
             self.take_down(plugin, kept)?;
         }
         if let Some(device) = &device {
-            kept.advance(Phase::Attaching)?;
+            // A new record says so already.
+            if kept.record.phase != Phase::Attaching {
+                kept.advance(Phase::Attaching)?;
+            }
             hit("lifecycle.volume.recorded");
             let spec = VolumeSpec { name: device.clone(), ..wanted.volume.spec.clone() };
             self.device_work(plugin, device)?.bring_up(&spec, &wanted.pod.uid)?;
@@ -110,6 +119,15 @@ impl VolumeManager {
         kept.advance(Phase::Mounted)?;
         hit("lifecycle.mount.done");
         Ok(effect)
+    }
+
+    /// Waits for what an earlier process may have left running for the volume.
+    pub(super) fn settle(&self, record: &Publish) -> Result<(), Failure> {
+        match self.registry.find_by_name(&record.driver) {
+            Ok(plugin) => unfinished::settle_volume(&self.host, &plugin, record),
+            // Whoever needs the driver says so.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Takes one volume down, from its record alone. The pod's lock is held.
@@ -134,7 +152,7 @@ impl VolumeManager {
             effect = self.take_down(&plugin, kept)?;
         }
         if let Some(device) = &device {
-            kept.advance(Phase::UnmountingDevice)?;
+            kept.retreat(Phase::UnmountingDevice);
             hit("lifecycle.unmount.done");
             self.device_work(&plugin, device)?.release(&kept.record.pod.uid)?;
         }
@@ -154,7 +172,7 @@ impl VolumeManager {
         if before == Seen::Symlink && !matches!(kept.record.found, Found::Symlink | Found::Unknown) {
             return Err(Failure::new(STEP, look::symlink_refusal(mount_dir)));
         }
-        kept.advance(Phase::Unmounting)?;
+        kept.retreat(Phase::Unmounting);
         hit("lifecycle.unmount.recorded");
         let mut said = unmounter.tear_down();
         let mut after = self.look(mount_dir)?;
@@ -291,6 +309,14 @@ impl VolumeManager {
             mount_dir: paths::mount_dir(&self.host.root, &record.pod.uid, &record.driver, &record.volume),
             effect: Some(effect),
         }
+    }
+}
+
+/// A volume that is mounted stays as it was described then.
+fn warn_of_changes(record: &Publish, spec: &VolumeSpec) {
+    if record.spec.as_ref().is_some_and(|known| *known != Spec::from(spec)) {
+        let (pod, volume) = (&record.pod.uid, &record.volume);
+        tracing::warn!(%pod, %volume, "the volume is mounted as it was described before; unmount it to apply what has changed");
     }
 }
 

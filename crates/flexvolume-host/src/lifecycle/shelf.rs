@@ -100,6 +100,13 @@ impl<T: Record> Kept<T> {
         self.save().map_err(at("write the record"))
     }
 
+    /// The same on the way back, which must not stop because the disk is full: the older record leads to the same end.
+    pub(super) fn retreat(&mut self, phase: Phase) {
+        if let Err(failure) = self.advance(phase) {
+            tracing::warn!(%failure, "the record is not up to date");
+        }
+    }
+
     /// Puts a failure on record, for `status`; it is on its way to the caller, so trouble here is only logged.
     pub(super) fn note<V>(&mut self, result: Result<V, Failure>) -> Result<V, Failure> {
         if let Err(failure) = &result {

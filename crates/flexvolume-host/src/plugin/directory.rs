@@ -1,6 +1,6 @@
 //! The directories in which volumes appear: made, looked at, removed.
 
-use std::fs::{self, DirBuilder, FileType};
+use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -26,24 +26,21 @@ pub(super) enum Found {
     Dead(i32),
 }
 
-/// Looks without following a symlink.
+/// Looks without following a symlink. The mounter is asked first: a look at the root of a network file system can hang.
 pub(super) fn look(mounter: &dyn Mounter, directory: &Path) -> Result<Found, PluginError> {
-    let kind = match fs::symlink_metadata(directory) {
-        Ok(metadata) => Some(metadata.file_type()),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Absent),
-        // A dead mount may refuse even this: the mounter knows better.
-        Err(_) => None,
-    };
-    if kind.is_some_and(|kind| kind.is_symlink()) {
-        return Ok(Found::Symlink);
+    match mounter.mount_point(directory)? {
+        MountPoint::Yes => return Ok(Found::Mounted),
+        MountPoint::Dead(errno) => return Ok(Found::Dead(errno)),
+        MountPoint::Absent => return Ok(Found::Absent),
+        MountPoint::No => {}
     }
-    Ok(match mounter.mount_point(directory)? {
-        MountPoint::Yes => Found::Mounted,
-        MountPoint::Dead(errno) => Found::Dead(errno),
-        MountPoint::Absent => Found::Absent,
-        MountPoint::No if kind.is_some_and(|kind: FileType| kind.is_dir()) => Found::Directory,
-        MountPoint::No => Found::Other,
-    })
+    match fs::symlink_metadata(directory) {
+        Ok(metadata) if metadata.is_symlink() => Ok(Found::Symlink),
+        Ok(metadata) if metadata.is_dir() => Ok(Found::Directory),
+        Ok(_) => Ok(Found::Other),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Absent),
+        Err(error) => Err(PluginError::directory("look at", directory)(error)),
+    }
 }
 
 /// Makes the directory and its parents as kubelet does: 0750 (Kubernetes v1.37 `pkg/volume/flexvolume/util.go`).
