@@ -149,7 +149,7 @@ fn good_driver_gets_it(reading: Reading) {
     assert_eq!(arrived, MARKER.as_bytes());
     no_file_gives_it_away(&stage.root().join("flexvol"));
     let record = stage.root().join("flexvol/publishes/uid-1/example.com~leaky,data.json");
-    assert!(fs::read_to_string(record).unwrap().contains(r#""secret":{"name":"key""#));
+    assert!(fs::read_to_string(record).unwrap().contains(r#""secret":{"namespace":null,"name":"key"}"#));
     manager.unmount(&uid("uid-1")).unwrap();
 }
 
