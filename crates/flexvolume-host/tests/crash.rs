@@ -138,3 +138,41 @@ fn undoing_a_failed_mount_survives_a_crash_anywhere() {
         }
     }
 }
+
+/// A driver can mount and then fail: what a call that never came back has mounted is not passed off as a volume.
+#[test]
+fn what_a_killed_process_has_mounted_is_unmounted_and_mounted_again() {
+    if !in_mount_namespace("what_a_killed_process_has_mounted_is_unmounted_and_mounted_again") {
+        return;
+    }
+    let cases = [
+        (Volumes::Plain, "plain", "lifecycle.mount.called", ["mount", "unmount", "mount"].as_slice()),
+        (
+            Volumes::Attachable,
+            "device",
+            "lifecycle.mountdevice.called",
+            &[
+                "attach",
+                "waitforattach",
+                "mountdevice",
+                "waitforattach",
+                "unmountdevice",
+                "mountdevice",
+                "mount",
+            ],
+        ),
+        // What did come back is not done again.
+        (
+            Volumes::Attachable,
+            "device",
+            "lifecycle.attach.done",
+            &["attach", "waitforattach", "mountdevice", "mount"],
+        ),
+    ];
+    for (volumes, driver, point, calls) in cases {
+        let stage = new_stage();
+        kill_at(&stage, volumes, (Work::Mount, point));
+        Worker::new(&stage, volumes, Work::Mount).succeed();
+        assert_eq!(stage.calls(driver), calls, "{point}");
+    }
+}

@@ -1,8 +1,10 @@
-//! Well-behaved drivers as scripts. Each notes its calls in `@STATE@/log`.
+//! Well-behaved drivers as scripts. Each notes its calls in `@STATE@/log`, and in `order` together with
+//! the others.
 
 /// Mounts a tmpfs for each pod; refuses to mount twice.
 pub(crate) const PLAIN: &str = r#"#!/bin/sh
 echo "$1" >> @STATE@/log
+echo "${0##*/} $1" >> @STATE@/../order
 ok() { echo '{"status":"Success"}'; exit 0; }
 fail() { echo "{\"status\":\"Failure\",\"message\":\"$1\"}"; exit 0; }
 case "$1" in
@@ -19,6 +21,7 @@ esac
 /// left to the host. Nothing of it may be done twice.
 pub(crate) const DEVICE: &str = r#"#!/bin/sh
 echo "$1" >> @STATE@/log
+echo "${0##*/} $1" >> @STATE@/../order
 mkdir -p @STATE@/attached
 ok() { echo "{\"status\":\"Success\"$1}"; exit 0; }
 fail() { echo "{\"status\":\"Failure\",\"message\":\"$1\"}"; exit 0; }

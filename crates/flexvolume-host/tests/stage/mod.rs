@@ -190,6 +190,14 @@ impl Stage {
         log.lines().map(str::to_owned).filter(|verb| !asks(verb)).collect()
     }
 
+    /// `driver verb` of all calls that undo something, in their order.
+    pub(crate) fn undoing_calls(&self) -> Vec<String> {
+        let order = fs::read_to_string(self.top.join("state/order")).unwrap_or_default();
+        let undoes =
+            |line: &str| [" unmount", " unmountdevice", " detach"].iter().any(|verb| line.ends_with(verb));
+        order.lines().filter(|line| undoes(line)).map(str::to_owned).collect()
+    }
+
     pub(crate) fn forget_calls(&self, name: &str) {
         let _ = fs::remove_file(self.state(name).join("log"));
     }
@@ -238,7 +246,9 @@ impl Stage {
                     self.draw(&entry, mounts, picture);
                 }
             }
-            Ok(_) if shown.ends_with("/log") || shown.contains("/locks/drivers/") => {}
+            Ok(_)
+                if shown.ends_with("/log") || shown == "state/order" || shown.contains("/locks/drivers/") => {
+            }
             Ok(_) => picture.push(shown),
             Err(_) => {}
         }
