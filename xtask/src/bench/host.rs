@@ -14,7 +14,7 @@ use super::{Group, timing};
 use crate::process;
 
 const CALL_ROUNDS: &str = "600";
-const VOLUME_ROUNDS: u32 = 40;
+const VOLUME_ROUNDS: u32 = 200;
 
 const CALL_FIGURE: Figure = Figure::at_most("host.call.vs-bare-start", 1.2, "ratio");
 const VOLUMES_FIGURE: Figure = Figure::at_most("host.volume.1000th-vs-10th", 1.15, "ratio");

@@ -111,7 +111,7 @@ fn clippy() -> Command {
 fn run_stage(stage: Stage, tally: &mut Tally) -> Result<()> {
     let start = Instant::now();
     let (name, result, repeat) = match stage {
-        Stage::Check(name, mut command) => (name, process::run(&mut command), repeat_with(&command)),
+        Stage::Check(name, mut command) => (name, succeeds(&mut command), repeat_with(&command)),
         Stage::Tidy => ("tidy", tidy::check(root()), "cargo xtask tidy".to_owned()),
         Stage::Count(name, mut command) => {
             println!("{name}: {}", process::render(&command));
@@ -130,6 +130,14 @@ fn run_stage(stage: Stage, tally: &mut Tally) -> Result<()> {
     let verdict = if result.is_ok() { "ok" } else { "FAILED" };
     println!("{name:<14} {verdict:<7} {seconds:>7.1} s");
     result.with_context(|| format!("{name} failed; repeat with: {repeat}"))
+}
+
+fn succeeds(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot start {}", process::render(command)))?;
+    if !status.success() {
+        bail!("{status}");
+    }
+    Ok(())
 }
 
 /// The command with the environment that it needs.
@@ -165,7 +173,7 @@ fn count(command: &mut Command, tally: &mut Tally, mut each: impl FnMut(&str, Sh
         bail!("{} failed", tally.failed - before);
     }
     if !status.success() {
-        bail!("{} ended with {status}", process::render(command));
+        bail!("{status}");
     }
     Ok(())
 }
