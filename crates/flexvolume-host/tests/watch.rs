@@ -60,6 +60,12 @@ impl Stage {
         fs::rename(temporary, directory.join(driver)).unwrap();
     }
 
+    fn remove(&self, plugin_dir: &str, driver: &str) {
+        let directory = self.path(plugin_dir).join(format!("example.com~{driver}"));
+        fs::remove_file(directory.join(driver)).unwrap();
+        fs::remove_dir(directory).unwrap();
+    }
+
     fn program(&self, driver: &str, does: &str) -> String {
         format!("#!/bin/sh\necho x >>{}/{driver}.inits\n{does}\n", self.directory.path().display())
     }
@@ -125,7 +131,7 @@ fn drivers_come_change_break_heal_and_go() {
     assert_eq!(told(&mut watcher, 1), ["broken example.com~b: no kernel module"]);
     stage.install("second", "b", GOOD);
     assert_eq!(told(&mut watcher, 1), ["added example.com/b"]);
-    fs::remove_dir_all(stage.path("second/example.com~b")).unwrap();
+    stage.remove("second", "b");
     assert_eq!(told(&mut watcher, 1), ["removed example.com/b"]);
     assert_eq!((stage.inits("a"), stage.inits("b")), (1, 4));
 }
@@ -215,7 +221,7 @@ fn the_first_plugin_directory_wins_and_the_other_driver_is_reported() {
     assert_eq!(shadowed[0].by, stage.path("above/first/example.com~a"));
     let mut watcher = stage.watch();
     assert_eq!(told(&mut watcher, 1), ["added example.com/a"]);
-    fs::remove_dir_all(stage.path("above/first/example.com~a")).unwrap();
+    stage.remove("above/first", "a");
     assert_eq!(told(&mut watcher, 1), ["updated example.com/a"]);
     let plugin = stage.registry.find_by_name(&DriverName::parse("example.com/a").unwrap()).unwrap();
     assert_eq!(plugin.executable(), stage.path("second/example.com~a/a"));
