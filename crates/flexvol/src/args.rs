@@ -2,6 +2,7 @@
 
 mod conformance;
 mod driver;
+mod install;
 mod pod;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use flexvolume_host::registry::DEFAULT_PLUGIN_DIR;
 
 pub(crate) use self::conformance::*;
 pub(crate) use self::driver::*;
+pub(crate) use self::install::*;
 pub(crate) use self::pod::*;
 
 /// Where volumes are mounted unless `--root` says otherwise. Laid out as kubelet's root directory, but not kubelet's own.
@@ -123,7 +125,7 @@ pub(crate) enum Command {
     InUserNamespace(InUserNamespaceArguments),
 }
 
-fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+pub(crate) fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
     humantime::parse_duration(text)
 }
 

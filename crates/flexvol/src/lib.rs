@@ -8,6 +8,7 @@ mod call_options;
 mod commands;
 mod container;
 mod failure;
+mod identity;
 mod installation;
 pub mod manifest;
 mod nearest;

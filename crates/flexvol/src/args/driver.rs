@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+
+use super::install::{HealthArguments, InstallArguments, RemoveArguments, UpgradeArguments};
 use flexvolume_host::reply::tolerant::NONSENSE;
 
 /// `flexvol driver …`.
@@ -14,8 +16,12 @@ pub(crate) enum DriverCommand {
     Describe(DescribeArguments),
     /// Install or upgrade a driver, in one step that nobody can see half done
     Install(InstallArguments),
-    /// Remove a driver
+    /// Replace the program of a driver that is installed
+    Upgrade(UpgradeArguments),
+    /// Remove a driver, or all that one installer has installed
     Remove(RemoveArguments),
+    /// Tell whether the installer that writes a health file is at work
+    Health(HealthArguments),
     /// Explain how an answer of a driver is understood, and what its author should change
     Explain(ExplainArguments),
 }
@@ -34,39 +40,6 @@ Examples:
 pub(crate) struct DescribeArguments {
     /// The driver's name, vendor/driver
     pub(crate) name: String,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-The program is copied under a name that drivers' hosts do not look at, its `init` is tried there, and only then
-it is renamed into place. An installation that was cut short is cleaned up by the next one.
-
-Examples:
-  flexvol driver install target/release/loop --name flexvol.io/loop
-  flexvol driver install ./nfs.sh --name example.com/nfs --plugin-dir /opt/plugins --force")]
-pub(crate) struct InstallArguments {
-    /// The driver's program
-    pub(crate) file: PathBuf,
-    /// The name to install it under, vendor/driver
-    #[arg(long, value_name = "VENDOR/DRIVER")]
-    pub(crate) name: String,
-    /// Install it even though its `init` fails
-    #[arg(long)]
-    pub(crate) force: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Only the driver's own program is deleted. A driver directory with other files in it is left alone.
-
-Examples:
-  flexvol driver remove flexvol.io/loop")]
-pub(crate) struct RemoveArguments {
-    /// The driver's name, vendor/driver
-    pub(crate) name: String,
-    /// Remove it even though volumes of it are on record; they cannot be unmounted until it is back
-    #[arg(long)]
-    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::driver_list::capability_words;
 use crate::args::{DescribeArguments, Global};
 use crate::failure::{BAD_INPUT, Failure, NOT_FOUND, OK, STEP_FAILED};
+use crate::identity::Identity;
 use crate::secrets::ManifestSecrets;
 use crate::session::Session;
 use crate::workload::remedy;
@@ -25,6 +26,8 @@ struct Description {
     target: Option<PathBuf>,
     size: u64,
     mode: String,
+    #[serde(flatten)]
+    identity: Identity,
     capabilities: Capabilities,
     attachable: bool,
     volumes_on_record: usize,
@@ -39,6 +42,7 @@ pub(super) fn run(global: &Global, arguments: &DescribeArguments) -> Result<u8, 
     let description = Description {
         target: std::fs::read_link(&executable).ok(),
         size: metadata.len(),
+        identity: Identity::of(&plugin),
         mode: format!("{:04o}", metadata.mode() & 0o7777),
         capabilities: plugin.capabilities(),
         attachable: plugin.capabilities().attach,
@@ -68,9 +72,9 @@ fn text(description: &Description) -> String {
         ("executable", description.executable.display().to_string()),
     ];
     lines.extend(description.target.as_ref().map(|target| ("symlink to", target.display().to_string())));
+    lines.extend([("size", format!("{} bytes", description.size)), ("mode", description.mode.clone())]);
+    lines.extend(description.identity.lines());
     lines.extend([
-        ("size", format!("{} bytes", description.size)),
-        ("mode", description.mode.clone()),
         ("shape", shape(description.attachable).to_owned()),
         ("capabilities", capability_words(description.capabilities)),
         ("volumes on record", description.volumes_on_record.to_string()),

@@ -6,7 +6,9 @@ mod conformance;
 mod container_init;
 mod driver_describe;
 mod driver_explain;
+mod driver_health;
 mod driver_install;
+mod driver_install_all;
 mod driver_list;
 mod driver_remove;
 mod in_user_namespace;
@@ -28,6 +30,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Driver(DriverCommand::List(_)) => driver_list::run(global),
         Command::Driver(DriverCommand::Describe(arguments)) => driver_describe::run(global, arguments),
         Command::Driver(DriverCommand::Install(arguments)) => driver_install::run(global, arguments),
+        Command::Driver(DriverCommand::Upgrade(arguments)) => driver_install::upgrade(global, arguments),
+        Command::Driver(DriverCommand::Health(arguments)) => driver_health::run(global, arguments),
         Command::Driver(DriverCommand::Remove(arguments)) => driver_remove::run(global, arguments),
         Command::Driver(DriverCommand::Explain(arguments)) => driver_explain::run(global, arguments),
         Command::Call(arguments) => call::run(global, arguments),

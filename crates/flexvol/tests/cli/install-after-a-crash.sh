@@ -1,8 +1,7 @@
 memory_driver >memory
 say what a crash has left is cleaned up
-mkdir -p plugins/.example.com~memory.tmp/example.com~memory plugins/.example.com~memory.removed
+mkdir -p plugins/.example.com~memory.tmp/example.com~memory
 echo half >plugins/.example.com~memory.tmp/example.com~memory/memory
-echo old >plugins/.example.com~memory.removed/memory
 flexvol driver install memory --name example.com/memory
 find plugins | sort
 say but nothing else
@@ -15,14 +14,14 @@ flexvol driver remove example.com/memory
 find plugins | sort
 say a crash at every step of an installation and of a removal
 rm plugins/example.com~memory/notes
-for point in install.created install.staged install.published; do
+for point in install.written-down install.created install.staged install.published; do
     flexvol driver remove example.com/memory
     FLEXVOL_FAILPOINT=$point=abort "$FLEXVOL" driver install memory --name example.com/memory >/dev/null 2>&1
     flexvol driver list
     flexvol driver install memory --name example.com/memory
     find plugins | sort
 done
-FLEXVOL_FAILPOINT=remove.hidden=abort "$FLEXVOL" driver remove example.com/memory >/dev/null 2>&1
+FLEXVOL_FAILPOINT=remove.program=abort "$FLEXVOL" driver remove example.com/memory >/dev/null 2>&1
 flexvol driver list
 flexvol driver install memory --name example.com/memory
 find plugins | sort

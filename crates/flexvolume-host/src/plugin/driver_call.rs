@@ -59,11 +59,12 @@ impl Executable {
         &self.host
     }
 
-    /// Asks the driver what it can do.
-    pub(super) fn init(&self) -> Result<Capabilities, PluginError> {
+    /// Asks the driver what it can do; answers the message as well.
+    pub(super) fn init(&self) -> Result<(Capabilities, String), PluginError> {
         match self.call(&Call::Init)? {
             Answer::Done(fields) | Answer::Claimed(fields) => {
-                fields.capabilities.ok_or(PluginError::NullCapabilities)
+                let capabilities = fields.capabilities.ok_or(PluginError::NullCapabilities)?;
+                Ok((capabilities, fields.message))
             }
             Answer::NotSupported => Err(PluginError::NotSupported),
         }

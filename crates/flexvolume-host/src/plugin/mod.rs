@@ -51,6 +51,7 @@ pub enum Effect {
 pub(crate) struct Initialised {
     executable: Executable,
     capabilities: Capabilities,
+    message: String,
 }
 
 impl Initialised {
@@ -60,12 +61,13 @@ impl Initialised {
     /// [`PluginError`] when the driver cannot be run, fails, or declares null capabilities, which crash Kubernetes.
     pub(crate) fn new(host: Arc<VolumeHost>, executable: PathBuf) -> Result<Self, PluginError> {
         let executable = Executable::new(host, executable);
-        let capabilities = executable.init()?;
-        Ok(Self { executable, capabilities })
+        let (capabilities, message) = executable.init()?;
+        Ok(Self { executable, capabilities, message })
     }
 
     pub(crate) fn into_plugin(self, name: DriverName) -> VolumePlugin {
-        VolumePlugin { name, executable: self.executable, capabilities: self.capabilities }
+        let Self { executable, capabilities, message } = self;
+        VolumePlugin { name, executable, capabilities, message }
     }
 }
 
@@ -74,6 +76,7 @@ pub struct VolumePlugin {
     name: DriverName,
     executable: Executable,
     capabilities: Capabilities,
+    message: String,
 }
 
 impl VolumePlugin {
@@ -102,6 +105,12 @@ impl VolumePlugin {
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         self.capabilities
+    }
+
+    /// What `init` said beside that: empty, or words for people, such as the driver's version.
+    #[must_use]
+    pub fn init_message(&self) -> &str {
+        &self.message
     }
 
     /// The attachable side, when the driver has one (the seed's `AttachableVolumePlugin`).
