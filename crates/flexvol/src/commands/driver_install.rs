@@ -69,8 +69,11 @@ fn install(session: &Session, plugin_dir: &Path, order: &Order<'_>) -> Result<u8
     let policy = Policy { installed_by: order.installed_by, try_init: &try_init, untried, strangers };
     let outcome = policy.install(&bundle, plugin_dir).map_err(|refusal| match refusal {
         Refusal::Install(error) => refused(error),
-        Refusal::Init(_) => {
-            Failure::says(REFUSED, format_args!("{refusal} (--force installs it all the same)"))
+        Refusal::Init(why) => {
+            let name = &bundle.name;
+            let words =
+                format_args!("{name} is not installed, because its init fails: {why} (--force installs it)");
+            Failure::says(REFUSED, words)
         }
     })?;
     session.output.print(&outcome, text)?;
@@ -118,7 +121,8 @@ pub(super) fn try_init(host: &Arc<VolumeHost>, staging: &Path, name: &DriverName
 pub(super) fn refused(error: InstallError) -> Failure {
     let code = match error {
         InstallError::ForeignFiles { .. } | InstallError::InTheWay(_) | InstallError::Changed(_) => REFUSED,
-        InstallError::NotAFile(_)
+        InstallError::Program { .. }
+        | InstallError::NotAFile(_)
         | InstallError::NotText(_)
         | InstallError::NoProgram { .. }
         | InstallError::TooMuch(_)

@@ -13,9 +13,9 @@ use super::driver_install::{first_plugin_dir, refused, text, try_init};
 use super::driver_remove::{Removed, remove_installed_by};
 use crate::args::{DirectoryArguments, Global, InstallArguments};
 use crate::failure::{BAD_INPUT, Failure, OK, STEP_FAILED};
-use crate::installation::pass::{Memory, Outcome, Policy, Untried};
+use crate::installation::pass::{From, Memory, Outcome, Policy, Untried};
 use crate::installation::plugin_dir::{Chosen, choose};
-use crate::installation::{Installed, Strangers};
+use crate::installation::{InstallError, Installed, Strangers};
 use crate::secrets::ManifestSecrets;
 use crate::session::Session;
 
@@ -86,7 +86,7 @@ impl Installer<'_> {
             let health = self.health(result.as_deref().map_err(ToString::to_string));
             if told.as_ref() != Some(&health.state()) {
                 match &result {
-                    Ok(outcomes) => self.print(&changed(outcomes))?,
+                    Ok(outcomes) => self.print_changed(outcomes)?,
                     Err(error) => self.session.output.note(format_args!("nothing was installed: {error}")),
                 }
             }
@@ -108,7 +108,7 @@ impl Installer<'_> {
         Ok(if all_removed { OK } else { STEP_FAILED })
     }
 
-    fn pass(&self, memory: &mut Memory) -> Result<Vec<Outcome>, crate::installation::InstallError> {
+    fn pass(&self, memory: &mut Memory) -> Result<Vec<Outcome>, InstallError> {
         let host = &self.session.host;
         let try_init = |staging: &Path, name: &DriverName| try_init(host, staging, name);
         let require = self.directory.require_init && !self.arguments.force;
@@ -118,7 +118,8 @@ impl Installer<'_> {
             untried: if require { Untried::Refuse } else { Untried::Install },
             strangers: if self.arguments.force { Strangers::Replace } else { Strangers::KeepFiles },
         };
-        policy.install_all(self.from, self.directory.vendor.as_deref(), &self.chosen.plugin_dir, memory)
+        let from = From { directory: self.from, vendor: self.directory.vendor.as_deref() };
+        policy.install_all(from, &self.chosen.plugin_dir, memory)
     }
 
     fn health(&self, result: Result<&[Outcome], String>) -> Health {
@@ -133,21 +134,17 @@ impl Installer<'_> {
         }
     }
 
+    /// What is worth a word in a pass that changed something.
+    fn print_changed(&self, outcomes: &[Outcome]) -> Result<(), Failure> {
+        let changed = |outcome: &&Outcome| outcome.effect != Some(Installed::Unchanged);
+        let changed: Vec<Outcome> = outcomes.iter().filter(changed).cloned().collect();
+        if changed.is_empty() { Ok(()) } else { self.print(&changed) }
+    }
+
     fn print(&self, outcomes: &[Outcome]) -> Result<(), Failure> {
         let report = Report { chosen: &self.chosen, drivers: outcomes };
-        self.session.output.print(&report, |report| {
-            if report.drivers.is_empty() {
-                return String::new();
-            }
-            report.drivers.iter().map(text).collect()
-        })
+        self.session.output.print(&report, |report| report.drivers.iter().map(text).collect())
     }
-}
-
-/// What is worth a word in a pass that changed something.
-fn changed(outcomes: &[Outcome]) -> Vec<Outcome> {
-    let quiet = |outcome: &&Outcome| outcome.effect != Some(Installed::Unchanged);
-    outcomes.iter().filter(quiet).cloned().collect()
 }
 
 /// Waits; says whether a signal came.

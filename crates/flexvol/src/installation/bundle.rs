@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use flexvolume_host::contract::DriverName;
 
 use super::digest::{Facts, KnownFacts};
+use super::ledger::Release;
 use super::{InstallError, failed};
 
 /// The most files that a driver may bring, its program included.
@@ -37,7 +38,10 @@ impl Bundle {
     pub(crate) fn of_program(name: DriverName, file: &Path) -> Result<Self, InstallError> {
         let mut bundle = Self { name, files: BTreeMap::new() };
         let program = bundle.name.executable().to_owned();
-        bundle.add(program, file, &mut KnownFacts::default())?;
+        bundle.add(program, file, &mut KnownFacts::default()).map_err(|error| match error {
+            InstallError::File { path, source, .. } => InstallError::Program { path, source },
+            other => other,
+        })?;
         Ok(bundle)
     }
 
@@ -92,6 +96,12 @@ impl Bundle {
     /// The facts of the program.
     pub(crate) fn program(&self) -> Option<&Facts> {
         self.files.get(self.name.executable()).map(|source| &source.facts)
+    }
+
+    /// Whether a release consists of the same files.
+    pub(crate) fn has_files_of(&self, release: &Release) -> bool {
+        let files = self.files.iter().map(|(place, source)| (place, &source.facts));
+        files.eq(&release.files)
     }
 
     fn add_directory(

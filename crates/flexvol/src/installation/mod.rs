@@ -48,6 +48,8 @@ pub(crate) enum Installed {
 pub(crate) enum InstallError {
     #[error("{step} {}: {source}", .path.display())]
     File { step: &'static str, path: PathBuf, source: io::Error },
+    #[error("the driver's program {}: {source}", .path.display())]
+    Program { path: PathBuf, source: io::Error },
     #[error("{} is not a file: give the driver's program", .0.display())]
     NotAFile(PathBuf),
     #[error("the name of {} is not text", .0.display())]
@@ -60,7 +62,7 @@ pub(crate) enum InstallError {
     SourceChanged(PathBuf),
     #[error("{} is in the way: it is not a directory; move it out of the way", .0.display())]
     InTheWay(PathBuf),
-    #[error("{} holds files that are not the driver's program: {}; move them away first", .directory.display(), .files.join(", "))]
+    #[error("{} holds other files than were installed: {}; move them away first", .directory.display(), .files.join(", "))]
     ForeignFiles { directory: PathBuf, files: Vec<String> },
     #[error("{} was not installed as it is now: move it away, or replace it with --force", .0.display())]
     Changed(PathBuf),
@@ -99,11 +101,21 @@ impl<'a> Installation<'a> {
         atomic::create_directories(plugin_dir, 0o755)
             .map_err(failed("make the plugin directory", plugin_dir))?;
         let lock = Lock::acquire(&plugin_dir.join(".flexvol-install.lock"), Duration::from_secs(30))?;
-        let ledger = Ledger::read(plugin_dir)?;
+        let ledger = match Ledger::read(plugin_dir) {
+            Ok(ledger) => ledger,
+            Err(error) => {
+                lock.discard()?;
+                return Err(error);
+            }
+        };
         let mut installation = Self { plugin_dir, name, ledger, lock };
-        installation.clean()?;
-        installation.settle()?;
-        Ok(installation)
+        match installation.clean().and_then(|()| installation.settle()) {
+            Ok(()) => Ok(installation),
+            Err(error) => {
+                installation.lock.discard()?;
+                Err(error)
+            }
+        }
     }
 
     /// The plugin directory in which the driver is built.
@@ -246,9 +258,9 @@ impl<'a> Installation<'a> {
     /// # Errors
     /// [`InstallError`].
     pub(crate) fn end(mut self) -> Result<(), InstallError> {
-        self.clean()?;
-        self.settle()?;
-        Ok(self.lock.discard()?)
+        let cleaned = self.clean().and_then(|()| self.settle());
+        self.lock.discard()?;
+        cleaned
     }
 }
 
@@ -287,5 +299,7 @@ pub(crate) fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) 
     move |source| InstallError::File { step, path, source }
 }
 
+#[cfg(test)]
+mod race_tests;
 #[cfg(test)]
 mod tests;

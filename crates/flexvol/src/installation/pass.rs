@@ -7,9 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use super::bundle::Bundle;
 use super::digest::{Digest, Facts, KnownFacts};
-use super::ledger::Ledger;
+use super::ledger::{Entry, Ledger};
 use super::removal::Program;
 use super::{InstallError, Installation, Installed, Strangers};
+
+/// Where drivers come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct From<'a> {
+    pub(crate) directory: &'a Path,
+    /// Of the drivers that are plain files in it; without it they are left alone.
+    pub(crate) vendor: Option<&'a str>,
+}
 
 /// What `init` said of a driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +99,7 @@ pub(crate) struct Memory {
 pub(crate) enum Refusal {
     #[error(transparent)]
     Install(#[from] InstallError),
-    #[error("not installed: {0}")]
+    #[error("not installed, because its init fails: {0}")]
     Init(String),
 }
 
@@ -102,12 +110,11 @@ impl Policy<'_> {
     /// When `from` cannot be read. What goes wrong with one driver is in its outcome.
     pub(crate) fn install_all(
         &self,
-        from: &Path,
-        vendor: Option<&str>,
+        from: From<'_>,
         to: &Path,
         memory: &mut Memory,
     ) -> Result<Vec<Outcome>, InstallError> {
-        let found = Bundle::all_in(from, vendor, &mut memory.known)?;
+        let found = Bundle::all_in(from.directory, from.vendor, &mut memory.known)?;
         let outcomes = found.into_iter().map(|found| match found {
             Err((path, error)) => Outcome::failed(path.display().to_string(), &error),
             Ok(bundle) => {
@@ -127,13 +134,13 @@ impl Policy<'_> {
     ) -> Result<Outcome, Refusal> {
         let place = to.join(bundle.name.directory());
         let ledger = Ledger::read(to)?;
-        let current = ledger.drivers.get(&bundle.name).and_then(|entry| entry.current.as_ref());
-        if let Some(release) = current
+        if let Some(Entry { current: Some(release), next: None }) = ledger.drivers.get(&bundle.name)
             && release.installed_by == self.installed_by
-            && release.files.len() == bundle.files.len()
-            && bundle.files.iter().all(|(name, source)| {
-                memory.known.of(&place.join(name)).is_ok_and(|facts| facts == source.facts)
-            })
+            && bundle.has_files_of(release)
+            && release
+                .files
+                .iter()
+                .all(|(name, facts)| memory.known.of(&place.join(name)).is_ok_and(|there| there == *facts))
         {
             let mut outcome = outcome(bundle, Installed::Unchanged, place.join(bundle.name.executable()));
             outcome.version.clone_from(&release.version);

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use flexvolume_host::contract::Capabilities;
 
 use super::digest::KnownFacts;
-use super::pass::{Memory, Outcome, Policy, Trial, Untried, remove_all, version_in};
+use super::pass::{From, Memory, Outcome, Policy, Trial, Untried, remove_all, version_in};
 use super::removal::Program;
 use super::*;
 
@@ -36,7 +36,9 @@ impl Stage {
             untried: Untried::Refuse,
             strangers: Strangers::KeepFiles,
         };
-        policy.install_all(&self.path("from"), None, &self.path("to"), &mut Memory::default()).unwrap()
+        let from = self.path("from");
+        let from = From { directory: &from, vendor: None };
+        policy.install_all(from, &self.path("to"), &mut Memory::default()).unwrap()
     }
 
     fn pass(&self) -> Vec<String> {

@@ -1,0 +1,104 @@
+//! Upgrades while another process looks, as kubelet does. `FLEXVOL_UPGRADES=10000` makes it a long one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use flexvolume_host::contract::{Capabilities, DriverName};
+
+use super::digest::{Digest, Facts};
+use super::pass::{From, Memory, Policy, Trial, Untried};
+use super::*;
+
+/// Makes this test program a scanner of a plugin directory.
+const SCAN: &str = "FLEXVOL_TEST_SCAN";
+const STOP: &str = ".stop";
+
+/// Not a test: what the other process does. It tells what it saw that no driver may look like.
+#[test]
+#[ignore = "started by the test below"]
+fn scanner() {
+    let Some(plugin_dir) = std::env::var_os(SCAN).map(PathBuf::from) else { return };
+    let allowed: Vec<Digest> = fs::read_to_string(plugin_dir.join(".allowed"))
+        .unwrap()
+        .lines()
+        .map(|line| Digest::parse(line).unwrap())
+        .collect();
+    let mut scans = 0_u64;
+    while !plugin_dir.join(STOP).exists() {
+        let seen = visible(&plugin_dir);
+        assert_eq!(seen, ["example.com~driver"], "scan {scans}");
+        let directory = plugin_dir.join("example.com~driver");
+        for name in visible(&directory) {
+            assert!(["driver", "beside"].contains(&name.as_str()), "{name} in scan {scans}");
+        }
+        for name in ["driver", "beside"] {
+            let facts = Facts::of(&directory.join(name)).unwrap();
+            assert!(allowed.contains(&facts.sha256), "{name} is neither old nor new in scan {scans}");
+            assert_eq!(facts.mode, if name == "driver" { 0o755 } else { 0o644 }, "{name}");
+        }
+        scans += 1;
+    }
+    assert!(scans > 0);
+    eprintln!("{scans} scans");
+}
+
+fn visible(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !name.starts_with('.')).collect()
+}
+
+fn start_scanner(plugin_dir: &Path) -> Child {
+    #[expect(clippy::disallowed_methods, reason = "a test is two processes")]
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "installation::race_tests::scanner", "--ignored", "--nocapture"])
+        .env(SCAN, plugin_dir)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn who_looks_while_a_driver_is_upgraded_sees_the_old_one_or_the_new_one() {
+    let upgrades: usize =
+        std::env::var("FLEXVOL_UPGRADES").map_or(500, |number| number.parse().expect("a number"));
+    let base = tempfile::tempdir().unwrap();
+    let at = |below: &str| base.path().join(below);
+    let (from, to) = ([at("old"), at("new")], at("to"));
+    let mut allowed = String::new();
+    for (number, source) in from.iter().enumerate() {
+        let directory = source.join("example.com~driver");
+        fs::create_dir_all(&directory).unwrap();
+        for name in ["driver", "beside"] {
+            let file = directory.join(name);
+            // Of different sizes, and larger than a page.
+            fs::write(&file, format!("{name} {number}\n").repeat(1000 + 500 * number)).unwrap();
+            allowed += Facts::of(&file).unwrap().sha256.as_str();
+            allowed += "\n";
+        }
+    }
+    let try_init =
+        |_: &Path, _: &DriverName| Ok(Trial { capabilities: Capabilities::default(), version: None });
+    let policy = Policy {
+        installed_by: "test",
+        try_init: &try_init,
+        untried: Untried::Refuse,
+        strangers: Strangers::KeepFiles,
+    };
+    let mut memory = Memory::default();
+    let mut install = |source: &Path| {
+        let outcomes =
+            policy.install_all(From { directory: source, vendor: None }, &to, &mut memory).unwrap();
+        outcomes[0].effect.expect("installed")
+    };
+    assert_eq!(install(&from[0]), Installed::New);
+    fs::write(to.join(".allowed"), allowed).unwrap();
+    let mut scanner = start_scanner(&to);
+    for number in 1..=upgrades {
+        assert_eq!(install(&from[number % 2]), Installed::Upgraded);
+    }
+    fs::write(to.join(STOP), "").unwrap();
+    assert!(scanner.wait().unwrap().success(), "the scanner saw what it should not have seen");
+}
