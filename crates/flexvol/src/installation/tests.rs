@@ -203,3 +203,46 @@ fn a_version_is_found_in_what_a_driver_says_of_itself() {
     assert_eq!(version_in(""), None);
     assert_eq!(version_in(&format!("1.{}", "9".repeat(100))), None);
 }
+
+#[test]
+fn kubelet_loads_a_driver_once_for_each_version_and_forgets_it_when_it_is_removed() {
+    use std::sync::{Arc, Mutex};
+
+    use flexvolume_host::os::System;
+    use flexvolume_host::registry::{Probed, Registry};
+    use flexvolume_host::{Deadlines, Reading, VolumeHost};
+
+    let stage = Stage::new();
+    let answer = "#!/bin/sh\necho '{\"status\": \"Success\"}'\n";
+    stage.write("from/a.b~c/c", answer);
+    stage.write("from/a.b~c/beside", "one");
+    fs::create_dir(stage.path("to")).unwrap();
+    let host = VolumeHost {
+        root: stage.path("root"),
+        node: "node".to_owned(),
+        system: System::host(),
+        secrets: Arc::new(crate::secrets::ManifestSecrets::default()),
+        reading: Reading::Strict,
+        deadlines: Deadlines::default(),
+    };
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let observed = Arc::clone(&seen);
+    let registry = Registry::new(Arc::new(host), vec![stage.path("to")])
+        .observed_by(Arc::new(move |probed: &Probed| observed.lock().unwrap().push(probed.clone())));
+    let look = || {
+        registry.refresh();
+        std::mem::take(&mut *seen.lock().unwrap())
+    };
+    let added = [Probed { added: vec!["a.b/c".to_owned()], ..Probed::default() }];
+    assert_eq!(look(), []);
+    assert_eq!(stage.pass(), ["a.b/c New"]);
+    assert_eq!(look(), added);
+    stage.write("from/a.b~c/c", &format!("{answer}# newer\n"));
+    stage.write("from/a.b~c/beside", "two");
+    assert_eq!(stage.pass(), ["a.b/c Upgraded"]);
+    assert_eq!(look(), added);
+    assert_eq!(look(), []);
+    stage.remove("a.b/c", Program::Ours).unwrap();
+    assert_eq!(look(), [Probed { removed: vec!["a.b/c".to_owned()], ..Probed::default() }]);
+    assert_eq!(look(), []);
+}
