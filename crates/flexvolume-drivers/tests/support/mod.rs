@@ -76,6 +76,19 @@ pub(crate) struct World {
     root: TempDir,
 }
 
+/// A test may end, or fail, with something mounted: the temporary directory could not be removed then.
+impl Drop for World {
+    fn drop(&mut self) {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mount_points = table.lines().filter_map(|line| line.split(' ').nth(4));
+        let ours: Vec<_> =
+            mount_points.filter(|path| Path::new(path).starts_with(self.root.path())).collect();
+        for mount_point in ours.into_iter().rev() {
+            let _ = spawning("umount").arg(mount_point).stderr(Stdio::null()).status();
+        }
+    }
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
