@@ -183,6 +183,18 @@ impl Stage {
         self.top.join("state").join(name)
     }
 
+    /// The loop devices whose backing file is on the stage.
+    pub(crate) fn loop_devices(&self) -> Vec<String> {
+        let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+        let backing =
+            devices.filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok());
+        let ours = backing.filter(|file| Path::new(file).starts_with(&self.top));
+        let mut ours: Vec<_> =
+            ours.map(|file| file[self.top.as_os_str().len()..].trim_end().to_owned()).collect();
+        ours.sort();
+        ours
+    }
+
     /// The verbs that a driver was called with, without its questions.
     pub(crate) fn calls(&self, name: &str) -> Vec<String> {
         let log = fs::read_to_string(self.state(name).join("log")).unwrap_or_default();

@@ -28,16 +28,25 @@ pub(crate) enum Volumes {
     Attachable,
     /// One of `device`, then one of `failing`.
     AttachableThenFailing,
+    /// One of flexvol's own driver `loop`, and one of `loop-ephemeral`.
+    Loop,
 }
 
 impl Volumes {
-    const ALL: [Self; 3] = [Self::Plain, Self::Attachable, Self::AttachableThenFailing];
+    const ALL: [Self; 4] = [Self::Plain, Self::Attachable, Self::AttachableThenFailing, Self::Loop];
 
     fn of_pod(self) -> Vec<PodVolume> {
         match self {
             Self::Plain => vec![inline("plain", "data")],
             Self::Attachable => vec![persistent("device", "pv-1")],
             Self::AttachableThenFailing => vec![persistent("device", "pv-1"), inline("failing", "data")],
+            Self::Loop => {
+                let mut volumes = vec![persistent("loop", "pv-1"), inline("loop-ephemeral", "data")];
+                for volume in &mut volumes {
+                    volume.spec.options.insert("size".to_owned(), "1Mi".to_owned());
+                }
+                volumes
+            }
         }
     }
 }
@@ -62,6 +71,8 @@ impl<'a> Worker<'a> {
     pub(crate) fn start(&self) -> Child {
         let mut command = program(std::env::current_exe().unwrap());
         command.args(["worker", "--exact", "--nocapture"]);
+        // Where flexvol's own drivers keep their images.
+        command.env("FLEXVOL_STATE_DIR", self.stage.top().join("state/images"));
         command.env(STAGE, self.stage.top()).env(WORK, format!("{:?} {:?}", self.work, self.volumes));
         command.envs(self.failpoint.iter().map(|setting| ("FLEXVOL_FAILPOINT", setting)));
         command.envs(self.log.iter().map(|file| ("FLEXVOL_FAILPOINT_LOG", file)));
