@@ -148,18 +148,31 @@ impl Mounter for FakeMounter {
         let mut devices: Vec<&PathBuf> = state.mounts.iter().map(|(device, _)| device).collect();
         devices.sort();
         devices.dedup();
-        let mounts = state.mounts.iter().zip(1..).map(|((device, path), id)| Mount {
-            id,
-            parent: 0,
-            device: (0, devices.iter().zip(1..).find(|(known, _)| *known == &device).map_or(0, |(_, id)| id)),
-            root: "/".into(),
-            mount_point: path.clone(),
-            options: Vec::new(),
-            fs_type: "fake".to_owned(),
-            source: device.clone(),
-            super_options: Vec::new(),
-        });
-        Ok(MountTable::new(mounts.collect()))
+        let mut mounts = vec![line(1, (0, 0), Path::new("/"), Path::new("/"))];
+        for ((device, path), id) in state.mounts.iter().zip(2..) {
+            let number = devices.iter().zip(1..).find(|(known, _)| *known == &device).map_or(0, |(_, id)| id);
+            // The source of a bind mount that is no mount point is a directory of the root's file system.
+            let (number, root) = match device.starts_with(self.recorder.root()) {
+                true => (0, device.as_path()),
+                false => (number, Path::new("/")),
+            };
+            mounts.push(line(id, (0, number), root, path));
+        }
+        Ok(MountTable::new(mounts))
+    }
+}
+
+fn line(id: u32, device: (u32, u32), root: &Path, mount_point: &Path) -> Mount {
+    Mount {
+        id,
+        parent: 0,
+        device,
+        root: root.to_owned(),
+        mount_point: mount_point.to_owned(),
+        options: Vec::new(),
+        fs_type: "fake".to_owned(),
+        source: root.to_owned(),
+        super_options: Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use flexvolume::Call;
+use flexvolume_os::mountinfo::Mount;
 
 use super::directory::{self, Found};
 use super::driver_call::Answer;
@@ -61,8 +62,8 @@ impl AttachablePlugin {
         }
     }
 
-    /// Where else the file system is mounted that is mounted at the device mount path. While it is anywhere, the
-    /// device must stay.
+    /// Where else the directory is mounted that is at the device mount path, be it a mount point or not (Kubernetes v1.37
+    /// `k8s.io/mount-utils`, `SearchMountPoints`). While it is anywhere, the device must stay.
     ///
     /// # Errors
     /// [`PluginError::Mount`] when the mount table cannot be read.
@@ -70,7 +71,14 @@ impl AttachablePlugin {
         let table = self.plugin.host().system.mounter.table()?;
         // The kernel's table names no symlinks.
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        Ok(table.references(&real).into_iter().map(|mount| mount.mount_point.clone()).collect())
+        let Some(own) = table.mounts().iter().rev().find(|mount| real.starts_with(&mount.mount_point)) else {
+            return Ok(Vec::new());
+        };
+        let below = real.strip_prefix(&own.mount_point).unwrap_or(Path::new(""));
+        let root = if below.as_os_str().is_empty() { own.root.clone() } else { own.root.join(below) };
+        let is_reference =
+            |mount: &&Mount| mount.id != own.id && mount.device == own.device && mount.root == root;
+        Ok(table.mounts().iter().filter(is_reference).map(|mount| mount.mount_point.clone()).collect())
     }
 
     /// `unmountdevice`, and removes the directory.
