@@ -24,6 +24,7 @@ use flexvolume_host::contract::{Access, DriverName, PodUid, Secret, VolumeName};
 use flexvolume_host::lifecycle::{PodVolume, VolumeManager};
 use flexvolume_host::os::System;
 use flexvolume_host::registry::Registry;
+use flexvolume_host::settings::Settings;
 use flexvolume_host::spec::{Pod, SecretReference, Source, VolumeSpec};
 use flexvolume_host::{Deadlines, Reading, SecretError, SecretObject, SecretSource, VolumeHost};
 
@@ -158,6 +159,19 @@ impl Stage {
         self.top.join("plugins")
     }
 
+    /// Where the settings of drivers are, if a test makes some.
+    pub(crate) fn settings_dir(&self) -> PathBuf {
+        self.top.join("settings")
+    }
+
+    /// Writes the settings of the driver `example.com/<name>`.
+    pub(crate) fn set(&self, name: &str, toml: &str) {
+        fs::create_dir_all(self.settings_dir()).unwrap();
+        let file = self.settings_dir().join(format!("example.com~{name}.toml"));
+        fs::write(&file, toml).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+
     /// The directory of the driver `example.com/<name>`.
     pub(crate) fn driver_dir(&self, name: &str) -> PathBuf {
         self.plugin_dir().join(format!("example.com~{name}"))
@@ -223,6 +237,7 @@ impl Stage {
             secrets: Arc::new(Secrets { driver, value }),
             reading: self.reading,
             deadlines: self.deadlines,
+            settings: Arc::new(Settings::in_directory(self.settings_dir())),
         });
         let registry = Registry::new(Arc::clone(&host), vec![self.plugin_dir()]);
         VolumeManager::new(host, Arc::new(registry))
