@@ -10,6 +10,7 @@ mod bench;
 mod demo;
 mod drivers;
 mod forward;
+mod fuzz;
 mod keeper;
 mod process;
 mod test;
@@ -35,6 +36,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Speed, size and memory, each with its goal
     Bench(bench::Arguments),
+    /// Everything that reads foreign bytes, with libFuzzer: executions, coverage, findings
+    Fuzz(fuzz::Arguments),
     /// Real drivers' replies against both readers: `corpus verify [DIR]`.
     Corpus(forward::Arguments),
     /// Kubernetes' own transcripts against our host: `oracle run|verify|record`.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Drivers(arguments) => drivers::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Keep { folder } => keeper::keep(&folder),
         Command::Corpus(arguments) => forward::run("corpus", &arguments),
         Command::Oracle(arguments) => forward::run("oracle", &arguments),

@@ -11,6 +11,7 @@ mod failure;
 mod identity;
 mod installation;
 pub mod manifest;
+mod nearest;
 mod output;
 mod progress;
 pub mod secrets;

@@ -155,7 +155,6 @@ impl<'a> World<'a> {
             secrets: self.secrets.clone(),
             reading: Reading::Strict,
             deadlines: Deadlines::default(),
-            settings: Arc::default(),
         }
     }
 

@@ -99,7 +99,6 @@ impl VolumeManager {
         if leftover == Leftover::TakeDown {
             self.take_down(plugin, kept)?;
         }
-        let mut attached = String::new();
         if let Some(device) = &device {
             // A new record says so already.
             if kept.record.phase != Phase::Attaching {
@@ -107,11 +106,11 @@ impl VolumeManager {
             }
             hit("lifecycle.volume.recorded");
             let spec = VolumeSpec { name: device.clone(), ..wanted.volume.spec.clone() };
-            attached = self.device_work(plugin, device)?.bring_up(&spec, wanted.pod)?;
+            self.device_work(plugin, device)?.bring_up(&spec, &wanted.pod.uid)?;
         }
         kept.advance(Phase::Mounting)?;
         hit("lifecycle.mount.recorded");
-        let mounter = plugin.mounter(&wanted.volume.spec, wanted.pod).on_device(attached);
+        let mounter = plugin.mounter(&wanted.volume.spec, wanted.pod);
         let effect = mounter.set_up(wanted.arguments).map_err(at("mount"))?;
         hit("lifecycle.mount.called");
         kept.record.found = something(self.look(mounter.path())?, mounter.path())
