@@ -8,7 +8,7 @@ use super::files::TextFile;
 /// Texts that name a place on somebody's machine. Written in two pieces, so that this file does not contain them.
 const PLACES: [&str; 7] = [
     concat!("/wo", "rk/"),
-    concat!("/home", "/"),
+    concat!("/ro", "ot/."),
     concat!("/Use", "rs/"),
     concat!("sha", "red/oracle"),
     concat!("sha", "red/corpus"),

@@ -71,7 +71,8 @@ impl SourceFile {
 
 fn part(path: &Path) -> Part {
     let has = |folder: &str| path.iter().any(|name| name == folder);
-    if has("tests") || has("benches") || has("fuzz") || path.ends_with("tests.rs") {
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    if has("tests") || has("benches") || has("fuzz") || stem == "tests" || stem.ends_with("_tests") {
         Part::Test
     } else if has("examples") {
         Part::Example

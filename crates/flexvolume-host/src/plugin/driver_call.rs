@@ -111,12 +111,14 @@ impl Executable {
         let command = Command::new(&self.path, deadline);
         match self.host.reading {
             Reading::Strict => command.streams(Streams::Shared).end(EndOfRun::EndOfFile).limit(STRICT_LIMIT),
-            Reading::Tolerant => command
-                .streams(Streams::Apart)
-                .end(EndOfRun::Exit)
-                .limit(TOLERANT_LIMIT)
-                .directory("/")
-                .variable("PATH", search_path()),
+            Reading::Tolerant => {
+                let command =
+                    command.streams(Streams::Apart).end(EndOfRun::Exit).limit(TOLERANT_LIMIT).directory("/");
+                match longer_search_path() {
+                    Some(path) => command.variable("PATH", path),
+                    None => command,
+                }
+            }
         }
     }
 
@@ -202,14 +204,13 @@ fn usual_deadline(host: &VolumeHost, verb: Verb) -> Duration {
     }
 }
 
-/// `PATH` with the directories of system programs, which daemons and unprivileged users often lack.
-fn search_path() -> OsString {
+/// `PATH` with the directories of system programs, which daemons and unprivileged users often lack; `None` where it has
+/// them. An environment that is not changed need not be copied for each driver.
+fn longer_search_path() -> Option<OsString> {
     let inherited = env::var_os("PATH").unwrap_or_default();
-    let mut directories: Vec<PathBuf> = env::split_paths(&inherited).collect();
-    for usual in ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"] {
-        if !directories.iter().any(|directory| directory == Path::new(usual)) {
-            directories.push(usual.into());
-        }
-    }
-    env::join_paths(directories).unwrap_or(inherited)
+    let known: Vec<PathBuf> = env::split_paths(&inherited).collect();
+    let usual =
+        ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
+    let missing: Vec<PathBuf> = usual.into_iter().filter(|directory| !known.contains(directory)).collect();
+    if missing.is_empty() { None } else { env::join_paths(known.into_iter().chain(missing)).ok() }
 }
