@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use flexvolume_host::Reading;
 use flexvolume_host::registry::DEFAULT_PLUGIN_DIR;
+use flexvolume_host::settings::DEFAULT_SETTINGS_DIR;
 
 pub(crate) use self::conformance::*;
 pub(crate) use self::driver::*;
@@ -51,13 +52,16 @@ pub(crate) struct Global {
     /// Directory with drivers; give it several times to search several, the first hit counts
     #[arg(long, global = true, env = "FLEXVOL_PLUGIN_DIR", value_name = "DIR", value_delimiter = ':', default_value = DEFAULT_PLUGIN_DIR, help_heading = "Global options")]
     pub(crate) plugin_dir: Vec<PathBuf>,
+    /// Directory with a settings file per driver, VENDOR~DRIVER.toml, and default.toml for all
+    #[arg(long, global = true, env = "FLEXVOL_SETTINGS_DIR", value_name = "DIR", default_value = DEFAULT_SETTINGS_DIR, help_heading = "Global options")]
+    pub(crate) settings_dir: PathBuf,
     /// How drivers are read: exactly as Kubernetes does, or as it takes to run every real driver
     #[arg(long, global = true, value_enum, default_value_t = ReadingWord::Tolerant, help_heading = "Global options")]
     pub(crate) reading: ReadingWord,
     /// Name of this node, as drivers are told it [default: the host name]
     #[arg(long, global = true, env = "FLEXVOL_NODE", value_name = "NAME", help_heading = "Global options")]
     pub(crate) node: Option<String>,
-    /// Longest time for any one call of a driver [default: 30s for questions, 10m for waitforattach, else 5m]
+    /// Longest time for any one call of a driver [default: as the driver's settings say, else 30s for questions, 10m for waitforattach, 5m for the rest]
     #[arg(long, global = true, env = "FLEXVOL_DEADLINE", value_name = "TIME", value_parser = duration, help_heading = "Global options")]
     pub(crate) deadline: Option<Duration>,
     /// What is printed on standard output

@@ -11,7 +11,6 @@ mod failure;
 mod identity;
 mod installation;
 pub mod manifest;
-mod nearest;
 mod output;
 mod progress;
 pub mod secrets;

@@ -8,6 +8,7 @@ use flexvolume_host::contract::NodeName;
 use flexvolume_host::lifecycle::VolumeManager;
 use flexvolume_host::os::System;
 use flexvolume_host::registry::Registry;
+use flexvolume_host::settings::Settings;
 use flexvolume_host::{Deadlines, SecretSource, VolumeHost};
 
 use crate::args::Global;
@@ -35,7 +36,8 @@ impl Session {
             system: system(global),
             secrets: Arc::new(secrets),
             reading: global.reading.into(),
-            deadlines: deadlines(global),
+            deadlines: Deadlines::default(),
+            settings: Arc::new(settings(global)?),
         });
         let plugin_dirs = global.plugin_dir.iter().map(absolute).collect::<Result<Vec<_>, _>>()?;
         let registry = Arc::new(Registry::new(Arc::clone(&host), plugin_dirs.clone()));
@@ -54,16 +56,12 @@ fn absolute(directory: &PathBuf) -> Result<PathBuf, Failure> {
         .map_err(|error| Failure::says(BAD_INPUT, format_args!("{}: {error}", directory.display())))
 }
 
-fn deadlines(global: &Global) -> Deadlines {
-    match global.deadline {
-        None => Deadlines::default(),
-        Some(deadline) => Deadlines {
-            question: deadline,
-            wait_for_attach: deadline,
-            call: deadline,
-            ..Deadlines::default()
-        },
-    }
+fn settings(global: &Global) -> Result<Settings, Failure> {
+    let settings = Settings::in_directory(absolute(&global.settings_dir)?);
+    Ok(match global.deadline {
+        Some(deadline) => settings.with_deadline(deadline),
+        None => settings,
+    })
 }
 
 /// `--node`, or the host name, in lower case as kubelet has it.

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use flexvolume_host::Reading;
+use flexvolume_host::nearest::nearest;
 use flexvolume_host::registry::RegistryError;
 
 use crate::failure::{BAD_INPUT, Failure, NOT_FOUND, STEP_FAILED};
 use crate::manifest::read;
 use crate::manifest::read::Document;
 use crate::manifest::resolve::{PodPlan, Workload, workload};
-use crate::nearest::nearest;
 use crate::session::Session;
 
 /// Reads the documents of all files.

@@ -98,6 +98,91 @@ fn a_bad_driver_is_found_out() {
     }
 }
 
+/// Crashes between the lock and its removal lock it out for ever.
+const LOCKED: &str = r#"#!/bin/sh
+case $1 in
+init) echo '{"status":"Success","capabilities":{"attach":false}}' ;;
+mount)
+  mkdir "$FLEXVOL_STATE_DIR/lock" 2>/dev/null || { echo '{"status":"Failure","message":"locked"}'; exit 1; }
+  mountpoint -q "$2" || mount -t tmpfs locked "$2"
+  sleep 0.1
+  rmdir "$FLEXVOL_STATE_DIR/lock"
+  echo '{"status":"Success"}' ;;
+unmount) mountpoint -q "$2" && umount "$2"; echo '{"status":"Success"}' ;;
+*) echo '{"status":"Not supported"}' ;;
+esac
+"#;
+
+#[test]
+fn what_a_crash_leaves_locked_is_found_out() {
+    let name = "what_a_crash_leaves_locked_is_found_out";
+    let directory = tempfile::tempdir().unwrap();
+    let Some(report) = examined(name, &directory, &script(&directory, LOCKED), &[]) else { return };
+    let verdicts = verdicts(&report);
+    assert_eq!(verdicts["killed"], "failed", "{report:#}");
+    assert_eq!(verdicts["concurrent-volumes"], "failed", "{report:#}");
+    assert_eq!(verdicts["repeated-calls"], "passed", "{report:#}");
+}
+
+/// An attaching driver that lies, forgets and leaves things behind; `@LOOP@` stands for what only root can do.
+const ATTACHING: &str = r#"#!/bin/sh
+case $1 in
+init) echo '{"status":"Success","capabilities":{"attach":true}}' ;;
+getvolumename) echo "{\"status\":\"Success\",\"volumeName\":\"volume-$$\"}" ;;
+attach) mkdir "$FLEXVOL_STATE_DIR/attached" 2>/dev/null; echo '{"status":"Success","device":"/dev/null"}' ;;
+isattached)
+  case $2 in {*) echo '{"status":"Success"}' ;; *) echo '{"status":"Failure"}' ;; esac ;;
+waitforattach) echo "{\"status\":\"Success\",\"device\":\"/dev/null$$\"}" ;;
+mountdevice)
+  @LOOP@
+  mkdir -p "$FLEXVOL_STATE_DIR/extra"
+  mountpoint -q "$FLEXVOL_STATE_DIR/extra" || mount -t tmpfs extra "$FLEXVOL_STATE_DIR/extra"
+  mountpoint -q "$2" || mount --bind "$FLEXVOL_STATE_DIR/extra" "$2"
+  echo '{"status":"Success"}' ;;
+unmountdevice) ! mountpoint -q "$2" || umount "$2"; echo '{"status":"Success"}' ;;
+detach)
+  rmdir "$FLEXVOL_STATE_DIR/attached" 2>/dev/null || { echo '{"status":"Failure","message":"not attached"}'; exit 1; }
+  echo '{"status":"Success"}' ;;
+*) echo '{"status":"Not supported"}' ;;
+esac
+"#;
+
+#[test]
+fn an_attaching_driver_that_lies_and_leaves_things_is_found_out() {
+    let name = "an_attaching_driver_that_lies_and_leaves_things_is_found_out";
+    let directory = tempfile::tempdir().unwrap();
+    let loops = Path::new("/dev/loop-control").exists() && is_root();
+    let attach = "f=$FLEXVOL_STATE_DIR/f; [ -f $f ] || { truncate -s 1M $f; losetup -f $f; }";
+    let text = ATTACHING.replace("@LOOP@", if loops { attach } else { ":" });
+    let Some(report) = examined(name, &directory, &script(&directory, &text), &[]) else { return };
+    let verdicts = verdicts(&report);
+    let mut wanted = vec!["volume-name", "is-attached", "is-attached-orders", "mount-dir-symlink"];
+    wanted.extend(["repeated-calls", "unmount-of-nothing", "leaves-mounts", "read-only"]);
+    if loops {
+        wanted.push("leaves-loop-devices");
+    } else {
+        eprintln!("skipped: {name}: the loop device that is left needs root and loop devices");
+    }
+    let missed: Vec<&str> = wanted.into_iter().filter(|check| verdicts[*check] != "failed").collect();
+    assert!(missed.is_empty(), "not found out: {missed:?}\n{report:#}");
+    assert_eq!(report["level"], "works-under-flexvol");
+}
+
+#[test]
+fn a_driver_that_hangs_costs_one_deadline_for_each_check_before_its_life() {
+    let name = "a_driver_that_hangs_costs_one_deadline_for_each_check_before_its_life";
+    let directory = tempfile::tempdir().unwrap();
+    let hanging = PLAIN.replace("mount) mount", "mount) sleep 1000; mount");
+    let Some(report) =
+        examined(name, &directory, &script(&directory, &hanging), &["--call-timeout", "500ms"])
+    else {
+        return;
+    };
+    let verdicts = verdicts(&report);
+    assert_eq!((report["level"].as_str(), &*verdicts["life"]), (None, "failed"));
+    assert_eq!(verdicts["killed"], "undecided", "{report:#}");
+}
+
 #[test]
 fn each_level_is_told_from_the_next() {
     let name = "each_level_is_told_from_the_next";

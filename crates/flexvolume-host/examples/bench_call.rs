@@ -127,6 +127,7 @@ fn host(plugin_dir: &Path, root: &Path) -> (Arc<VolumeHost>, Arc<Registry>) {
         secrets: Arc::new(NoSecrets),
         reading: Reading::default(),
         deadlines: Deadlines::default(),
+        settings: Arc::default(),
     });
     let registry = Arc::new(Registry::new(Arc::clone(&host), vec![PathBuf::from(plugin_dir)]));
     (host, registry)

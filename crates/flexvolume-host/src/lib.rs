@@ -2,10 +2,12 @@
 
 pub mod conformance;
 pub mod lifecycle;
+pub mod nearest;
 pub mod paths;
 pub mod plugin;
 pub mod registry;
 pub mod reply;
+pub mod settings;
 pub mod spec;
 mod volume_host;
 

@@ -10,6 +10,8 @@ use flexvolume::{Encoding, Secret, Verb};
 use flexvolume_os::System;
 use thiserror::Error;
 
+use crate::settings::Settings;
+
 /// How drivers are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reading {
@@ -123,6 +125,8 @@ pub struct VolumeHost {
     pub reading: Reading,
     /// How long things may take.
     pub deadlines: Deadlines,
+    /// What is set per driver.
+    pub settings: Arc<Settings>,
 }
 
 impl fmt::Debug for VolumeHost {

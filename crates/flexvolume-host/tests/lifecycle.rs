@@ -346,6 +346,23 @@ fn the_last_user_of_a_pod_unmounts_unless_it_is_kept() {
 }
 
 #[test]
+fn a_wish_to_keep_what_cannot_be_mounted_is_forgotten() {
+    if !in_mount_namespace("a_wish_to_keep_what_cannot_be_mounted_is_forgotten") {
+        return;
+    }
+    let stage = Stage::new();
+    stage.install("plain", drivers::PLAIN);
+    let manager = stage.manager();
+    manager.keep(&uid("uid-1")).unwrap();
+    manager.mount(&pod("uid-1"), &[inline("missing", "data")], NO_ARGUMENTS).unwrap_err();
+    let user = manager.enter(&uid("uid-1")).unwrap();
+    manager.mount(&pod("uid-1"), &[inline("plain", "data")], NO_ARGUMENTS).unwrap();
+    assert!(matches!(user.leave().unwrap(), Leaving::Last(_)));
+    manager.unmount(&uid("uid-1")).unwrap();
+    nothing_is_left(&stage);
+}
+
+#[test]
 fn two_volumes_that_would_share_a_mount_dir_are_refused() {
     let stage = Stage::new();
     let manager = stage.manager();

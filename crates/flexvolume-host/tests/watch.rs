@@ -41,6 +41,7 @@ impl Stage {
             secrets: Arc::new(NoSecrets),
             reading: Reading::Tolerant,
             deadlines: Deadlines { question: Duration::from_secs(2), ..Deadlines::default() },
+            settings: Arc::default(),
         };
         let plugin_dirs = vec![directory.path().join("above/first"), directory.path().join("second")];
         let registry = Arc::new(Registry::new(Arc::new(host), plugin_dirs));
@@ -280,6 +281,7 @@ fn a_strict_registry_is_not_watched() {
         secrets: Arc::new(NoSecrets),
         reading: Reading::Strict,
         deadlines: Deadlines::default(),
+        settings: Arc::default(),
     };
     let registry = Arc::new(Registry::new(Arc::new(host), vec![stage.path("second")]));
     assert!(matches!(registry.watch(SETTLE), Err(WatchError::Strict)));

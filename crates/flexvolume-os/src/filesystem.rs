@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::block;
 use crate::command::Command;
 use crate::runner::{Ended, Output, Runner, StartError, StartFailure};
 use crate::tools::{self, Tool};
@@ -248,6 +249,9 @@ pub fn check(
 /// # Errors
 /// [`FilesystemError`]; nothing is lost then.
 pub fn grow(runner: &dyn Runner, target: &GrowTarget<'_>) -> Result<(), FilesystemError> {
+    if target.fs_type == FsType::Btrfs && fills_its_device(target) {
+        return Ok(());
+    }
     let (tool, words, subject): (_, &[&str], _) = match target.fs_type {
         FsType::Ext4 => (tools::RESIZE2FS, &[], target.device),
         FsType::Xfs => (tools::XFS_GROWFS, &["-d"], target.mount_point),
@@ -255,6 +259,17 @@ pub fn grow(runner: &dyn Runner, target: &GrowTarget<'_>) -> Result<(), Filesyst
     };
     let output = run(runner, tool, target.deadline, |command| command.arguments(words).argument(subject))?;
     succeeded(tool, subject, &output)
+}
+
+/// Whether a btrfs is as large as its device. The kernel refuses to resize a small one even to the size that it has.
+fn fills_its_device(target: &GrowTarget<'_>) -> bool {
+    // btrfs counts in sectors.
+    const SECTOR: u64 = 4096;
+    let (Ok(device), Ok(figures)) = (block::size(target.device), rustix::fs::statvfs(target.mount_point))
+    else {
+        return false;
+    };
+    figures.f_blocks.saturating_mul(figures.f_frsize) / SECTOR == device / SECTOR
 }
 
 /// The arguments of [`grow`].

@@ -140,7 +140,9 @@ pub use dispatch::answer;
 pub use driver::{Attachment, DeviceMount, Driver, Expansion};
 pub use error::Error;
 pub use names::{DriverName, NameError, NodeName, PodUid, VolumeName};
-pub use options::{Access, Encoding, FsGroupKeys, Options, OptionsError, PodReference, Rendering};
+pub use options::{
+    Access, Encoding, FsGroupKeys, Options, OptionsError, PodReference, Rendering, ReservedKeys,
+};
 pub use quantity::{Bytes, BytesError};
 pub use reply::{Capabilities, Reply, Status};
 pub use run::run;

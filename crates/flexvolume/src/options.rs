@@ -12,7 +12,7 @@ use crate::{Bytes, PodUid, Secret};
 mod render;
 mod reserved;
 
-pub use render::{Encoding, FsGroupKeys, Rendering};
+pub use render::{Encoding, FsGroupKeys, Rendering, ReservedKeys};
 
 /// Whether the volume may be written (`kubernetes.io/readwrite`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use flexvolume_host::Deadlines;
+use flexvolume_host::Reading;
 use flexvolume_host::contract::{Call, DriverName, Options, Verb};
-use flexvolume_host::os::command::Command;
 use flexvolume_host::os::runner::{Captured, Ended, Output};
+use flexvolume_host::plugin::Invocation;
 use flexvolume_host::reply::tolerant::{NONSENSE, Probe};
 use flexvolume_host::reply::{Asked, Explanation, Run, explain};
+use flexvolume_host::settings::DriverSettings;
 use serde::Serialize;
 
 use super::driver_describe::not_there;
@@ -20,36 +21,43 @@ use crate::session::Session;
 /// What came back, and how it is understood. Secrets are struck out of it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report {
-    program: PathBuf,
-    ended: String,
-    stdout: String,
-    stderr: String,
-    explanation: Explanation,
+pub(super) struct Report {
+    pub(super) program: PathBuf,
+    pub(super) ended: String,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+    pub(super) explanation: Explanation,
 }
 
 pub(super) fn run(global: &Global, arguments: &CallArguments) -> Result<u8, Failure> {
     let session = Session::new(global, ManifestSecrets::default())?;
     let program = program(&session, &arguments.driver)?;
+    let settings = settings(&session, &arguments.driver)?;
     let options = options(arguments)?;
     let secrets = secret_bytes(&options);
     let asked = Asked::parse(&arguments.verb);
-    let deadlines = Deadlines::default();
-    let command = |verb| {
-        let deadline = global.deadline.unwrap_or(deadlines.of(verb));
-        // As the tolerant host starts drivers.
-        Command::new(&program, deadline).directory("/")
+    let invocation = Invocation {
+        program: &program,
+        settings: &settings,
+        // Whatever the reading, both streams are shown.
+        reading: Reading::Tolerant,
+        encoding: session.host.reading.encoding(),
     };
+    let deadline = |verb| settings.deadline(verb).unwrap_or(session.host.deadlines.of(verb));
+    let nonsense = |word| invocation.bare(deadline(Verb::Init)).argument(word);
     let prepared = match asked {
-        Asked::Call(verb) => with_arguments(command(verb), &call(verb, arguments, options)?, &session),
-        Asked::Nonsense(word) => command(Verb::Init).argument(word),
+        Asked::Call(verb) => {
+            let call = call(verb, arguments, options)?;
+            invocation.command((&call, &arguments.device), deadline(verb))
+        }
+        Asked::Nonsense(word) => nonsense(word),
     };
     let runner = &session.host.system.runner;
     let answer = runner.run(&prepared).map(|output| struck_out(output, &secrets));
     let mut explanation = explain(asked, &answer, None);
     if explanation.tolerant.outcome == "failed" && !explanation.tolerant.reply {
         // It may simply not know the verb: then it answers one that nobody knows in the same way.
-        let nonsense = runner.run(&command(Verb::Init).argument(NONSENSE));
+        let nonsense = runner.run(&nonsense(NONSENSE));
         explanation = explain(asked, &answer, Some(Probe { verb: NONSENSE, run: &nonsense }));
     }
     let outcome = match global.reading {
@@ -57,16 +65,14 @@ pub(super) fn run(global: &Global, arguments: &CallArguments) -> Result<u8, Fail
         ReadingWord::Tolerant => explanation.tolerant.outcome,
     };
     let code = if matches!(outcome, "success" | "claimed" | "not_supported") { OK } else { STEP_FAILED };
-    session.output.print(&report(program, &answer, explanation), text)?;
+    let report = report(program.clone(), &answer, explanation);
+    session.output.print(&report, text)?;
     Ok(code)
 }
 
 /// The driver's program: a path if it begins like one, else a name in the plugin directories. No `init` is run.
 pub(super) fn program(session: &Session, driver: &str) -> Result<PathBuf, Failure> {
-    if driver.starts_with(['/', '.']) {
-        return Ok(std::path::absolute(driver)?);
-    }
-    let name = DriverName::parse(driver).map_err(|error| Failure::new(BAD_INPUT, error))?;
+    let Some(name) = name(driver)? else { return Ok(std::path::absolute(driver)?) };
     let place = |plugin_dir: &PathBuf| plugin_dir.join(name.directory()).join(name.executable());
     match session.plugin_dirs.iter().map(place).find(|program| program.exists()) {
         Some(program) => Ok(program),
@@ -77,15 +83,24 @@ pub(super) fn program(session: &Session, driver: &str) -> Result<PathBuf, Failur
     }
 }
 
-fn with_arguments(command: Command, call: &Call, session: &Session) -> Command {
-    let has_secrets = matches!(call, Call::Mount { options, .. } if !options.secrets.is_empty());
-    let mut rendered = call.to_arguments(session.host.reading.encoding());
-    let last = if has_secrets { rendered.pop() } else { None };
-    let command = command.arguments(rendered);
-    match last {
-        Some(options) => command.secret_argument(options),
-        None => command,
+/// The name of a driver that is not given by its path.
+fn name(driver: &str) -> Result<Option<DriverName>, Failure> {
+    if driver.starts_with(['/', '.']) {
+        return Ok(None);
     }
+    DriverName::parse(driver).map(Some).map_err(|error| Failure::new(BAD_INPUT, error))
+}
+
+/// The driver's settings; one that is given by its path has none.
+fn settings(session: &Session, driver: &str) -> Result<DriverSettings, Failure> {
+    let settings = match name(driver)? {
+        None => session.host.settings.of_nameless(),
+        Some(name) => session.host.settings.of(&name).map_err(|error| Failure::new(BAD_INPUT, error))?,
+    };
+    Ok(match session.host.reading {
+        Reading::Strict => settings.for_strict_reading(),
+        Reading::Tolerant => settings,
+    })
 }
 
 fn call(verb: Verb, arguments: &CallArguments, options: Options) -> Result<Call, Failure> {
@@ -124,7 +139,7 @@ fn needed(path: Option<&Path>, flag: &str, verb: Verb) -> Result<PathBuf, Failur
     Ok(std::path::absolute(path)?)
 }
 
-fn report(program: PathBuf, answer: &Run, explanation: Explanation) -> Report {
+pub(super) fn report(program: PathBuf, answer: &Run, explanation: Explanation) -> Report {
     let shown = |captured: &Captured| {
         let mut text = String::from_utf8_lossy(&captured.bytes).into_owned();
         if captured.omitted > 0 {
@@ -169,7 +184,7 @@ fn text(report: &Report) -> String {
 }
 
 /// Without what would move the cursor.
-fn printable(line: &str) -> String {
+pub(super) fn printable(line: &str) -> String {
     line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 

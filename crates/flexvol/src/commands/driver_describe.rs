@@ -3,11 +3,16 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use flexvolume_host::contract::{Capabilities, DriverName};
+use flexvolume_host::contract::{Capabilities, DriverName, Verb};
 use flexvolume_host::lifecycle::Overview;
+use flexvolume_host::plugin::VolumePlugin;
 use flexvolume_host::registry::RegistryError;
+use flexvolume_host::reply::tolerant::{NONSENSE, Probe};
+use flexvolume_host::reply::{Asked, explain};
+use flexvolume_host::settings::Effective;
 use serde::Serialize;
 
+use super::call::{Report, printable, report};
 use super::driver_list::capability_words;
 use crate::args::{DescribeArguments, Global};
 use crate::failure::{BAD_INPUT, Failure, NOT_FOUND, OK, STEP_FAILED};
@@ -28,9 +33,23 @@ struct Description {
     mode: String,
     #[serde(flatten)]
     identity: Identity,
+    /// As the host takes them: as declared, where the settings do not say otherwise.
     capabilities: Capabilities,
+    /// As `init` declares them, defaults where it is silent.
+    declared: Capabilities,
     attachable: bool,
     volumes_on_record: usize,
+    /// `init`, and a verb that no driver knows: asked just now.
+    answers: [Report; 2],
+    settings_files: Vec<SettingsFile>,
+    settings: Vec<Effective>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SettingsFile {
+    file: PathBuf,
+    present: bool,
 }
 
 pub(super) fn run(global: &Global, arguments: &DescribeArguments) -> Result<u8, Failure> {
@@ -46,12 +65,30 @@ pub(super) fn run(global: &Global, arguments: &DescribeArguments) -> Result<u8, 
         mode: format!("{:04o}", metadata.mode() & 0o7777),
         capabilities: plugin.capabilities(),
         attachable: plugin.capabilities().attach,
+        declared: plugin.declared_capabilities(),
         volumes_on_record: volumes_of(&session, &name)?,
+        answers: answers(&plugin),
+        settings_files: settings_files(&session, &name),
+        settings: plugin.settings().table(),
         executable,
         name,
     };
     session.output.print(&description, text)?;
     Ok(OK)
+}
+
+fn answers(plugin: &VolumePlugin) -> [Report; 2] {
+    let (init, nonsense) = (plugin.ask_init(), plugin.ask_nonsense());
+    let program = plugin.executable();
+    let of_init = explain(Asked::Call(Verb::Init), &init, None);
+    let probe = Probe { verb: NONSENSE, run: &nonsense };
+    let of_nonsense = explain(Asked::Nonsense(NONSENSE), &nonsense, Some(probe));
+    [report(program.to_owned(), &init, of_init), report(program.to_owned(), &nonsense, of_nonsense)]
+}
+
+fn settings_files(session: &Session, name: &DriverName) -> Vec<SettingsFile> {
+    let files = session.host.settings.files(name).into_iter();
+    files.map(|file| SettingsFile { present: file.exists(), file }).collect()
 }
 
 /// The failure for a driver that is not there, or not usable.
@@ -77,10 +114,39 @@ fn text(description: &Description) -> String {
     lines.extend([
         ("shape", shape(description.attachable).to_owned()),
         ("capabilities", capability_words(description.capabilities)),
-        ("volumes on record", description.volumes_on_record.to_string()),
     ]);
-    lines.into_iter().map(|(what, value)| format!("{what:18}{value}\n")).collect()
+    if description.declared != description.capabilities {
+        lines.push(("init declares", capability_words(description.declared)));
+    }
+    lines.push(("volumes on record", description.volumes_on_record.to_string()));
+    let mut text: String = lines.into_iter().map(|(what, value)| format!("{what:18}{value}\n")).collect();
+    description.answers.iter().for_each(|answer| text.push_str(&answer_text(answer)));
+    text.push_str("settings\n");
+    for Effective { key, value, origin } in &description.settings {
+        text.push_str(&format!("  {key:26}{value:16}{origin}\n"));
+    }
+    for SettingsFile { file, present } in &description.settings_files {
+        let presence = if *present { "is there" } else { "is not there" };
+        text.push_str(&format!("  {} {presence}\n", file.display()));
+    }
+    text
 }
+
+/// An answer as it was printed, and how it is understood.
+fn answer_text(answer: &Report) -> String {
+    let explanation = &answer.explanation;
+    // Nobody asks how long it took.
+    let ended = answer.ended.split(", after").next().unwrap_or_default();
+    let what = if explanation.call == NONSENSE { "an unknown verb" } else { "init" };
+    let mut text = format!("{what:18}{}, {ended}\n", explanation.tolerant.outcome.replace('_', " "));
+    for line in answer.stdout.lines().chain(answer.stderr.lines()).take(MOST_LINES) {
+        text.push_str(&format!("  | {}\n", printable(line)));
+    }
+    text
+}
+
+/// So many lines of an answer are shown; JSON output has all.
+const MOST_LINES: usize = 10;
 
 fn shape(attachable: bool) -> &'static str {
     if attachable {

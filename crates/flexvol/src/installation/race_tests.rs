@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use flexvolume_host::contract::{Capabilities, DriverName};
+use flexvolume_host::os::System;
+use flexvolume_host::os::command::Command;
+use flexvolume_host::os::runner::{Ended, Output};
 
 use super::digest::{Digest, Facts};
 use super::pass::{From, Memory, Policy, Trial, Untried};
@@ -49,15 +53,12 @@ fn visible(directory: &Path) -> Vec<String> {
     names.filter(|name| !name.starts_with('.')).collect()
 }
 
-fn start_scanner(plugin_dir: &Path) -> Child {
-    #[expect(clippy::disallowed_methods, reason = "a test is two processes")]
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "installation::race_tests::scanner", "--ignored", "--nocapture"])
-        .env(SCAN, plugin_dir)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+/// Scans in another process until it is told to stop.
+fn scan(plugin_dir: &Path) -> Output {
+    let command = Command::new(std::env::current_exe().unwrap(), Duration::from_secs(3600))
+        .arguments(["--exact", "installation::race_tests::scanner", "--ignored", "--nocapture"])
+        .variable(SCAN, plugin_dir);
+    System::host().runner.run(&command).unwrap()
 }
 
 #[test]
@@ -95,10 +96,14 @@ fn who_looks_while_a_driver_is_upgraded_sees_the_old_one_or_the_new_one() {
     };
     assert_eq!(install(&from[0]), Installed::New);
     fs::write(to.join(".allowed"), allowed).unwrap();
-    let mut scanner = start_scanner(&to);
-    for number in 1..=upgrades {
-        assert_eq!(install(&from[number % 2]), Installed::Upgraded);
-    }
-    fs::write(to.join(STOP), "").unwrap();
-    assert!(scanner.wait().unwrap().success(), "the scanner saw what it should not have seen");
+    let scanned = thread::scope(|scope| {
+        let scanner = scope.spawn(|| scan(&to));
+        let effects: Vec<_> = (1..=upgrades).map(|number| install(&from[number % 2])).collect();
+        fs::write(to.join(STOP), "").unwrap();
+        assert!(effects.iter().all(|effect| *effect == Installed::Upgraded));
+        scanner.join().unwrap()
+    });
+    let told = String::from_utf8_lossy(&scanned.stderr.bytes).into_owned();
+    assert_eq!(scanned.ended, Ended::Exited(0), "the scanner saw what no driver may look like: {told}");
+    eprintln!("{upgrades} upgrades, {}", told.trim());
 }

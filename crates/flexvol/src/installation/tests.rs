@@ -224,6 +224,7 @@ fn kubelet_loads_a_driver_once_for_each_version_and_forgets_it_when_it_is_remove
         secrets: Arc::new(crate::secrets::ManifestSecrets::default()),
         reading: Reading::Strict,
         deadlines: Deadlines::default(),
+        settings: Arc::default(),
     };
     let seen = Arc::new(Mutex::new(Vec::new()));
     let observed = Arc::clone(&seen);

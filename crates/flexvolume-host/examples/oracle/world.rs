@@ -155,6 +155,7 @@ impl<'a> World<'a> {
             secrets: self.secrets.clone(),
             reading: Reading::Strict,
             deadlines: Deadlines::default(),
+            settings: Arc::default(),
         }
     }
 

@@ -22,12 +22,21 @@ pub(super) struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Meaning {
     Success(Fields),
+    /// Success with a reason to doubt it: what it is worth shows in the state.
+    Claimed(Fields),
     NotSupported,
     Failed {
         why: String,
         /// Whether the driver itself said so, in a reply with a status.
         replied: bool,
     },
+}
+
+impl Meaning {
+    /// Whether the driver says that it is done, be it to be believed or not.
+    pub(super) fn is_success(&self) -> bool {
+        matches!(self, Meaning::Success(_) | Meaning::Claimed(_))
+    }
 }
 
 impl Answer {
@@ -59,8 +68,8 @@ impl Answer {
         let probe = probe.map(|run| Probe { verb: NONSENSE, run });
         let understanding = tolerant::read(self.asked, &self.run, probe);
         match understanding.outcome {
-            // What a claim is worth shows in the state, and that is looked at after every step.
-            Outcome::Success(fields) | Outcome::Claimed(fields) => Meaning::Success(fields),
+            Outcome::Success(fields) => Meaning::Success(fields),
+            Outcome::Claimed(fields) => Meaning::Claimed(fields),
             Outcome::NotSupported => Meaning::NotSupported,
             Outcome::Failed(failure) => {
                 Meaning::Failed { why: failure.to_string(), replied: understanding.replied }

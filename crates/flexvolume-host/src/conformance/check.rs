@@ -58,7 +58,7 @@ const fn check(
 
 use Level::{Robust, WorksUnderFlexvol, WorksUnderKubernetes};
 
-/// All checks, in the order in which they are made.
+/// All checks, in the order in which they are made: those after `life` need a volume that lives.
 pub const CHECKS: &[Check] = &[
     check(
         "init",
@@ -121,6 +121,33 @@ pub const CHECKS: &[Check] = &[
         contract::broken_options,
     ),
     check(
+        "volume-name",
+        WorksUnderKubernetes,
+        [
+            "`getvolumename` answers the same name every time",
+            "Kubernetes asks some 20 times in a pod's life and takes another name for another volume (`attacher.go`).",
+        ],
+        contract::volume_name,
+    ),
+    check(
+        "unmount-of-nothing",
+        Robust,
+        [
+            "`unmount`, `unmountdevice` and `detach` of what is not there succeed",
+            "The answer to a call can get lost, and then the call is repeated (rule 8).",
+        ],
+        mounts::unmount_of_nothing,
+    ),
+    check(
+        "clean-replies",
+        Robust,
+        [
+            "Every reply is one JSON object on standard output, with nothing beside it, standard error silent, the exit status in agreement",
+            "Text beside the reply makes it unreadable for Kubernetes (rules 1, 2, 3, 5, 6, 12, 13).",
+        ],
+        life::clean_replies,
+    ),
+    check(
         "life",
         WorksUnderFlexvol,
         [
@@ -137,24 +164,6 @@ pub const CHECKS: &[Check] = &[
             "Exact bytes of the options, one pipe for both streams, a call that ends when its last holder closes that pipe (`driver-call.go`, `mounter.go`).",
         ],
         life::under_kubernetes,
-    ),
-    check(
-        "clean-replies",
-        Robust,
-        [
-            "Every reply is one JSON object on standard output, with nothing beside it, standard error silent, the exit status in agreement",
-            "Text beside the reply makes it unreadable for Kubernetes (rules 1, 2, 3, 5, 6, 12, 13).",
-        ],
-        life::clean_replies,
-    ),
-    check(
-        "volume-name",
-        WorksUnderKubernetes,
-        [
-            "`getvolumename` answers the same name every time",
-            "Kubernetes asks some 20 times in a pod's life and takes another name for another volume (`attacher.go`).",
-        ],
-        contract::volume_name,
     ),
     check(
         "is-attached",
@@ -188,15 +197,6 @@ pub const CHECKS: &[Check] = &[
             "Hosts repeat after time-outs and restarts; two mounts on one directory are never both unmounted (rule 8).",
         ],
         life::repeated,
-    ),
-    check(
-        "unmount-of-nothing",
-        Robust,
-        [
-            "`unmount`, `unmountdevice` and `detach` of what is not there succeed",
-            "The answer to a call can get lost, and then the call is repeated (rule 8).",
-        ],
-        mounts::unmount_of_nothing,
     ),
     check(
         "mount-dir-missing",

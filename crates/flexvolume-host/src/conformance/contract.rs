@@ -120,17 +120,18 @@ pub(super) fn missing_arguments(trial: &mut Trial<'_>) -> Outcome {
         ends_by_itself(trial, &answer, fix);
         // With nothing to do, a call that only says yes to everything does no harm.
         let harmless = matches!(verb, Verb::Attach | Verb::IsAttached | Verb::Detach | Verb::GetVolumeName);
-        if let (false, Meaning::Success(_)) = (harmless, trial.meaning(&answer)) {
+        if !harmless && trial.meaning(&answer).is_success() {
             trial.found([&answer.call, "Failure, or Not supported", &answer.printed(), fix]);
         }
     }
     Ok(())
 }
 
-fn ends_by_itself(trial: &mut Trial<'_>, answer: &Answer, fix: &str) {
+fn ends_by_itself(trial: &mut Trial<'_>, answer: &Answer, fix: &str) -> bool {
     let by_itself =
         matches!(&answer.run, Ok(output) if matches!(output.ended, flexvolume_os::runner::Ended::Exited(_)));
     trial.expect(by_itself, [&answer.call, "it exits by itself", &answer.ended(), fix]);
+    by_itself
 }
 
 pub(super) fn broken_options(trial: &mut Trial<'_>) -> Outcome {
@@ -140,12 +141,14 @@ pub(super) fn broken_options(trial: &mut Trial<'_>) -> Outcome {
     for options in ["", "{", "{\"kubernetes.io/fsType\":", "no json", "[]"] {
         let answer = trial.raw(Asked::Call(Verb::Mount), &["mount", &mount_dir, options]);
         let mounted = trial.is_mounted(&volume.mount_dir)?;
-        if mounted || matches!(trial.meaning(&answer), Meaning::Success(_)) {
+        if mounted || trial.meaning(&answer).is_success() {
             let happened = format!("{}; mounted: {mounted}", answer.printed());
             let fix = "look at the exit status of what reads the JSON (`jq -e`), and stop";
             trial.found([&answer.call, "Failure, and nothing mounted", &happened, fix]);
         }
-        ends_by_itself(trial, &answer, "never wait for input");
+        if !ends_by_itself(trial, &answer, "never wait for input") {
+            return Err(Stop::Failed);
+        }
         while trial.is_mounted(&volume.mount_dir)? {
             trial.system.mounter.unmount(&volume.mount_dir)?;
         }
@@ -154,6 +157,9 @@ pub(super) fn broken_options(trial: &mut Trial<'_>) -> Outcome {
 }
 
 pub(super) fn volume_name(trial: &mut Trial<'_>) -> Outcome {
+    if !trial.capabilities().attach {
+        return Err(Stop::NotApplicable("the driver does not attach, and is not asked for names".to_owned()));
+    }
     trial.reading = Reading::Strict;
     let options = trial.volume("name")?.options;
     let call = Call::GetVolumeName { options };

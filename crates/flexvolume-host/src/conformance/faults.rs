@@ -15,6 +15,9 @@ use super::volume::{Look, Volume};
 /// How far into a call it is killed, in hundredths of the time that it took undisturbed.
 const MOMENTS: [u32; 4] = [5, 30, 60, 90];
 
+/// Pauses in milliseconds before a failed call is made again, as kubelet makes them.
+const RETRIES: [u64; 3] = [500, 1000, 2000];
+
 pub(super) fn reboot(trial: &mut Trial<'_>) -> Outcome {
     let volume = trial.volume("reboot")?;
     let fix = "decide by the mount table and not by a file of your own whether something is mounted";
@@ -84,7 +87,7 @@ fn kill_and_repeat(trial: &mut Trial<'_>, kill: Kill, volume: &Volume, usual: Lo
     trial.kill = Some(kill);
     // It may be too late, or fail for being killed: only what comes after it counts.
     let _ = trial.up(volume);
-    let again = trial.up(volume);
+    let again = persist(trial, |trial| trial.up(volume));
     trial.must(&when, again)?;
     let used = trial.use_volume(volume);
     trial.must(&when, used)?;
@@ -94,10 +97,24 @@ fn kill_and_repeat(trial: &mut Trial<'_>, kill: Kill, volume: &Volume, usual: Lo
     trial.expect(look == usual, [&when, "a volume like any other", &happened, fix]);
     single_mounts(trial, &when, volume)?;
     let _ = trial.down(volume);
-    let again = trial.down(volume);
+    let again = persist(trial, |trial| trial.down(volume));
     trial.must(&when, again)?;
     trial.kill = None;
     Ok(())
+}
+
+/// Does it again after a failure, as kubelet does: what a killed driver had started may still run for a moment.
+fn persist(
+    trial: &mut Trial<'_>,
+    step: impl Fn(&mut Trial<'_>) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
+    for pause in RETRIES {
+        match step(trial) {
+            Err(Trouble::Driver(_)) => std::thread::sleep(Duration::from_millis(pause)),
+            other => return other,
+        }
+    }
+    step(trial)
 }
 
 pub(super) fn missing_tools(trial: &mut Trial<'_>) -> Outcome {

@@ -80,7 +80,7 @@ pub(super) fn dir_missing(trial: &mut Trial<'_>) -> Outcome {
 fn mount_into_nothing(trial: &mut Trial<'_>, volume: &Volume) -> Outcome {
     let answer = trial.call(&volume.mount());
     let there = volume.mount_dir.is_dir();
-    if let (Meaning::Success(_), false) = (trial.meaning(&answer), there) {
+    if trial.meaning(&answer).is_success() && !there {
         let done = format!("{} while the directory is missing", answer.call);
         let fix = "make the directory, or fail";
         trial.found([&done, "a mount, or Failure", "Success, and no directory", fix]);

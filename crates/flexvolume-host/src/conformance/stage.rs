@@ -183,11 +183,11 @@ impl Trial<'_> {
             Times::AtOnce => return self.ask_at_once(call),
             Times::Once | Times::Twice => self.call(call),
         };
-        let done = self.done(&first)?;
+        let done = self.done(call, &first)?;
         if self.times == Times::Twice {
             let second = self.call(call);
             let same = match (&done, self.meaning(&second)) {
-                (Done::Success(first), Meaning::Success(second)) => {
+                (Done::Success(first), Meaning::Success(second) | Meaning::Claimed(second)) => {
                     (&first.device, &first.volume_name) == (&second.device, &second.volume_name)
                 }
                 (Done::NotSupported, Meaning::NotSupported) => true,
@@ -209,15 +209,22 @@ impl Trial<'_> {
             let thread = scope.spawn(|| other.call(call));
             (self.call(call), thread.join())
         });
-        match (self.done(&first), second) {
-            (Err(Trouble::Driver(_)), Ok(second)) => self.done(&second),
+        match (self.done(call, &first), second) {
+            (Err(Trouble::Driver(_)), Ok(second)) => self.done(call, &second),
             (done, _) => done,
         }
     }
 
-    fn done(&self, answer: &Answer) -> Result<Done, Trouble> {
+    fn done(&self, call: &Call, answer: &Answer) -> Result<Done, Trouble> {
         match self.meaning(answer) {
             Meaning::Success(fields) => Ok(Done::Success(fields)),
+            Meaning::Claimed(fields) if self.is_evident(call)? => Ok(Done::Success(fields)),
+            Meaning::Claimed(_) => Err(self.trouble([
+                &answer.call,
+                "a Success that leaves no doubt, or else a directory in which it can be seen",
+                &format!("{}, {}, and nothing is there", answer.printed(), answer.ended()),
+                "print nothing but the reply, exit with status 0, and mount before saying so",
+            ])),
             Meaning::NotSupported => Ok(Done::NotSupported),
             Meaning::Failed { why, .. } => Err(self.trouble([
                 &answer.call,
@@ -226,6 +233,13 @@ impl Trial<'_> {
                 "run the call by hand with `flexvol call` and see what the driver says",
             ])),
         }
+    }
+
+    /// Whether a doubtful Success can be seen (rule 9). What an unmount leaves is looked at by whoever asked for it.
+    fn is_evident(&self, call: &Call) -> Result<bool, Trouble> {
+        let (Call::Mount { path, .. } | Call::MountDevice { path, .. }) = call else { return Ok(true) };
+        let filled = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+        Ok(path.is_symlink() || self.is_mounted(path)? || filled())
     }
 
     /// Notes a finding: done, expected, happened, to mend. One of a kind, and not too many.

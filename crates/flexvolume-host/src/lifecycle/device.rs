@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use flexvolume::{DriverName, PodUid, VolumeName};
 use flexvolume_os::failpoint::hit;
+use flexvolume_os::lock::{Lock, LockError};
 
 use super::failure::{Failure, at};
 use super::look::{self, Seen, look};
@@ -13,7 +14,8 @@ use super::record::{Device, Found, Spec};
 use super::shelf::{self, Kept, Shelf};
 use super::{Phase, locks, unfinished};
 use crate::plugin::{AttachablePlugin, Attachments};
-use crate::spec::VolumeSpec;
+use crate::settings::Serialisation;
+use crate::spec::{Pod, VolumeSpec};
 use crate::{VolumeHost, paths};
 
 /// A device that is being worked on; its lock is held by the caller.
@@ -26,12 +28,12 @@ pub(super) struct DeviceWork<'a> {
 }
 
 impl DeviceWork<'_> {
-    /// Makes the device ready for `pod` and puts the pod on its record. `spec` is named as the driver knows it.
-    pub(super) fn bring_up(&self, spec: &VolumeSpec, pod: &PodUid) -> Result<(), Failure> {
+    /// Makes the device ready for `pod` and puts the pod on its record. `spec` is named as the driver knows it. Returns the device.
+    pub(super) fn bring_up(&self, spec: &VolumeSpec, pod: &Pod) -> Result<String, Failure> {
         let shelf = self.shelf();
         let stored = shelf.read(&self.driver, &self.volume).map_err(at("read the record"))?;
         if let Some(kept) = &stored {
-            refuse_other_volume(&kept.record, spec, pod)?;
+            refuse_other_volume(&kept.record, spec, &pod.uid)?;
             unfinished::settle_device(self.host, self.plugin.plugin(), (&self.volume, kept.record.phase))?;
         }
         let path = self.path();
@@ -40,27 +42,28 @@ impl DeviceWork<'_> {
         let seen = self.look()?;
         let plan = plan::device(stored.as_ref().map(|kept| &kept.record), seen, self.boot);
         let mut kept = stored.unwrap_or_else(|| shelf.new_record(self.unknown_device(Spec::from(spec))));
-        let newcomer = kept.record.pods.insert(pod.clone());
+        let newcomer = kept.record.pods.insert(pod.uid.clone());
         match plan {
-            DevicePlan::Ready if newcomer => kept.save().map_err(at("write the record")),
-            DevicePlan::Ready => Ok(()),
+            DevicePlan::Ready if newcomer => kept.save().map_err(at("write the record"))?,
+            DevicePlan::Ready => {}
             DevicePlan::From(step, leftover) => {
-                let brought = self.bring_up_from((step, leftover), &mut kept, spec);
-                kept.note(brought)
+                let brought = self.bring_up_from((step, leftover), &mut kept, (spec, pod));
+                kept.note(brought)?;
             }
         }
+        Ok(kept.record.device)
     }
 
     fn bring_up_from(
         &self,
         (step, leftover): (DeviceStep, Leftover),
         kept: &mut Kept<Device>,
-        spec: &VolumeSpec,
+        (spec, pod): (&VolumeSpec, &Pod),
     ) -> Result<(), Failure> {
         kept.record.boot = self.boot.to_owned();
         kept.record.error = None;
         if step == DeviceStep::Attach {
-            self.attach(kept, spec)?;
+            self.attach(kept, spec, pod)?;
         }
         let device = self.plugin.wait_for_attach(spec, &kept.record.attached).map_err(at("waitforattach"))?;
         hit("lifecycle.waitforattach.called");
@@ -71,7 +74,7 @@ impl DeviceWork<'_> {
         if leftover == Leftover::TakeDown
             && look::refuse_references(&*self.host.system.mounter, &self.host.root, &path).is_ok()
         {
-            self.plugin.unmount_device(&path).map_err(at("unmountdevice"))?;
+            self.plugin.unmount_device_of(&path, &kept.record.device).map_err(at("unmountdevice"))?;
             hit("lifecycle.mountdevice.cleared");
         }
         self.plugin.mount_device(spec, &kept.record.device, &path).map_err(at("mountdevice"))?;
@@ -83,13 +86,14 @@ impl DeviceWork<'_> {
         Ok(())
     }
 
-    fn attach(&self, kept: &mut Kept<Device>, spec: &VolumeSpec) -> Result<(), Failure> {
+    fn attach(&self, kept: &mut Kept<Device>, spec: &VolumeSpec, pod: &Pod) -> Result<(), Failure> {
         kept.record.node.clone_from(&self.host.node);
         kept.advance(Phase::Attaching)?;
         hit("lifecycle.attach.recorded");
         {
-            let _one_at_a_time = locks::driver(self.host, &self.driver).map_err(at("attach"))?;
-            kept.record.attached = self.plugin.attach(spec, &self.host.node).map_err(at("attach"))?;
+            let _one_at_a_time = self.driver_lock().map_err(at("attach"))?;
+            kept.record.attached =
+                self.plugin.attach_for(spec, pod, &self.host.node).map_err(at("attach"))?;
         }
         hit("lifecycle.attach.called");
         kept.advance(Phase::Attached)?;
@@ -129,8 +133,9 @@ impl DeviceWork<'_> {
         }
         kept.retreat(Phase::Detaching);
         hit("lifecycle.detach.recorded");
-        let _one_at_a_time = locks::driver(self.host, &self.driver).map_err(at("detach"))?;
-        match self.plugin.detach(self.volume.as_str(), &kept.record.node) {
+        let _one_at_a_time = self.driver_lock().map_err(at("detach"))?;
+        let Device { attached, node, .. } = &kept.record;
+        match self.plugin.detach_device(self.volume.as_str(), attached, node) {
             Err(_) if self.is_known_detached(&kept.record) => {}
             said => said.map_err(at("detach"))?,
         }
@@ -159,12 +164,20 @@ impl DeviceWork<'_> {
             }
             _ => {}
         }
-        self.plugin.unmount_device(&path).map_err(at(STEP))?;
+        self.plugin.unmount_device_of(&path, &kept.record.device).map_err(at(STEP))?;
         hit("lifecycle.unmountdevice.called");
         match self.look()? {
             Seen::Mounted | Seen::Dead => Err(Failure::new(STEP, still_mounted(&path))),
             _ => Ok(()),
         }
+    }
+
+    /// One `attach` or `detach` of the driver at a time, unless its settings say that it can do more.
+    fn driver_lock(&self) -> Result<Option<Lock>, LockError> {
+        if self.plugin.plugin().settings().serialisation.value == Serialisation::None {
+            return Ok(None);
+        }
+        locks::driver(self.host, &self.driver).map(Some)
     }
 
     fn look(&self) -> Result<Seen, Failure> {

@@ -99,6 +99,7 @@ impl VolumeManager {
         if leftover == Leftover::TakeDown {
             self.take_down(plugin, kept)?;
         }
+        let mut attached = String::new();
         if let Some(device) = &device {
             // A new record says so already.
             if kept.record.phase != Phase::Attaching {
@@ -106,11 +107,11 @@ impl VolumeManager {
             }
             hit("lifecycle.volume.recorded");
             let spec = VolumeSpec { name: device.clone(), ..wanted.volume.spec.clone() };
-            self.device_work(plugin, device)?.bring_up(&spec, &wanted.pod.uid)?;
+            attached = self.device_work(plugin, device)?.bring_up(&spec, wanted.pod)?;
         }
         kept.advance(Phase::Mounting)?;
         hit("lifecycle.mount.recorded");
-        let mounter = plugin.mounter(&wanted.volume.spec, wanted.pod);
+        let mounter = plugin.mounter(&wanted.volume.spec, wanted.pod).on_device(attached);
         let effect = mounter.set_up(wanted.arguments).map_err(at("mount"))?;
         hit("lifecycle.mount.called");
         kept.record.found = something(self.look(mounter.path())?, mounter.path())

@@ -18,6 +18,10 @@ impl VolumeManager {
         shelf.remove_directory_if_empty();
         let foreign = remove_pod_dir(&self.host.root, pod);
         if shelf.is_gone() {
+            // A wish to keep what could not be mounted would keep what another one mounts later.
+            if let Err(error) = users::forget_keep(&self.host, pod) {
+                tracing::warn!(%error, "the pod's volumes will stay mounted after their last use");
+            }
             users::discard(&self.host, pod);
             if let Err(error) = lock.discard() {
                 tracing::debug!(%error, "a lock file was left");

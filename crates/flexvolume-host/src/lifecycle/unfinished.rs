@@ -34,7 +34,7 @@ pub(super) fn settle_volume(
     let device_path =
         record.device.as_ref().map(|device| paths::device_mount_path(&host.root, &record.driver, device));
     let places = [Some(mount_dir.as_path()), device_path.as_deref()].into_iter().flatten().collect();
-    settle(host, plugin, &Concern { places, device: record.device.as_ref() })
+    settle(plugin, &Concern { places, device: record.device.as_ref() })
 }
 
 /// Lets calls for a device end, if the record says that one was begun.
@@ -47,14 +47,14 @@ pub(super) fn settle_device(
         return Ok(());
     }
     let place = paths::device_mount_path(&host.root, plugin.name(), device);
-    settle(host, plugin, &Concern { places: vec![&place], device: Some(device) })
+    settle(plugin, &Concern { places: vec![&place], device: Some(device) })
 }
 
-fn settle(host: &VolumeHost, plugin: &VolumePlugin, concern: &Concern<'_>) -> Result<(), Failure> {
+fn settle(plugin: &VolumePlugin, concern: &Concern<'_>) -> Result<(), Failure> {
     for orphan in orphan::running(plugin.executable()) {
         let Some(verb) = concern.verb_of(orphan.arguments()) else { continue };
         tracing::warn!(driver = %plugin.name(), call = verb.as_str(), "a call of an earlier process still runs; waiting for its end");
-        match orphan.end(host.deadlines.of(verb)) {
+        match orphan.end(plugin.deadline(verb)) {
             End::ByItself => {}
             End::Killed => {
                 tracing::warn!(driver = %plugin.name(), call = verb.as_str(), "it was ended at its deadline");
@@ -77,7 +77,9 @@ impl Concern<'_> {
             self.places.iter().any(|place| argument == place.as_os_str())
                 || self.device.is_some_and(|device| names(verb, argument, device))
         };
-        rest.iter().any(matters).then_some(verb)
+        // Protocol v1 detaches by a device, of which it cannot be told whose it is.
+        let of_anything = verb == Verb::Detach && rest.len() == 1;
+        (of_anything || rest.iter().any(matters)).then_some(verb)
     }
 }
 
@@ -87,9 +89,11 @@ fn names(verb: Verb, argument: &OsStr, device: &VolumeName) -> bool {
     match verb {
         Verb::Detach => argument == device.as_str(),
         Verb::Attach | Verb::WaitForAttach => {
-            let options: Option<serde_json::Value> = serde_json::from_str(argument).ok();
-            let name = options.as_ref().and_then(|options| options.get("kubernetes.io/pvOrVolumeName"));
-            name.and_then(serde_json::Value::as_str) == Some(device.as_str())
+            let Ok(serde_json::Value::Object(options)) = serde_json::from_str(argument) else { return false };
+            // Without the name, as the driver's settings may want it, it could be any volume.
+            options
+                .get("kubernetes.io/pvOrVolumeName")
+                .is_none_or(|name| name.as_str() == Some(device.as_str()))
         }
         _ => false,
     }
@@ -113,6 +117,12 @@ mod tests {
         let options = r#"{"kubernetes.io/pvOrVolumeName":"pv\u00201"}"#;
         assert_eq!(verb(&["attach", options, "node"]), Some(Verb::Attach));
         assert_eq!(verb(&["waitforattach", "", options]), Some(Verb::WaitForAttach));
+    }
+
+    #[test]
+    fn calls_of_which_it_cannot_be_told_matter() {
+        assert_eq!(verb(&["attach", r#"{"size":"1Gi"}"#]), Some(Verb::Attach));
+        assert_eq!(verb(&["detach", "/dev/sdb"]), Some(Verb::Detach));
     }
 
     #[test]

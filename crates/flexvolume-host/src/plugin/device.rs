@@ -7,6 +7,7 @@ use flexvolume_os::mountinfo::Mount;
 
 use super::directory::{self, Found};
 use super::driver_call::Answer;
+use super::unmounter::Undo;
 use super::{AttachablePlugin, Effect, PluginError, options};
 use crate::Reading;
 use crate::spec::VolumeSpec;
@@ -46,7 +47,8 @@ impl AttachablePlugin {
         match self.plugin.call(&call)? {
             Answer::Done(_) => Ok(Effect::Changed),
             Answer::Claimed(_) => self.confirm_device(path),
-            Answer::NotSupported if device.is_empty() => Ok(Effect::Changed),
+            // In protocol v1 the device goes to `mount` as it is.
+            Answer::NotSupported if device.is_empty() || self.plugin.speaks_v1() => Ok(Effect::Changed),
             Answer::NotSupported => self.mount_device_by_default(spec, device, path),
         }
     }
@@ -86,6 +88,14 @@ impl AttachablePlugin {
     /// # Errors
     /// [`PluginError`]; the directory stays.
     pub fn unmount_device(&self, path: &Path) -> Result<Effect, PluginError> {
+        self.unmount_device_of(path, "")
+    }
+
+    /// [`AttachablePlugin::unmount_device`] of a known device, which some drivers want to be told.
+    ///
+    /// # Errors
+    /// [`PluginError`]; the directory stays.
+    pub fn unmount_device_of(&self, path: &Path, device: &str) -> Result<Effect, PluginError> {
         if self.plugin.host().reading == Reading::Strict {
             return self.unmount_device_strictly(path);
         }
@@ -93,7 +103,8 @@ impl AttachablePlugin {
         if before == Found::Absent {
             return Ok(Effect::Unchanged);
         }
-        self.plugin.take_away(&Call::UnmountDevice { path: path.to_owned() }, path, before)?;
+        let call = Call::UnmountDevice { path: path.to_owned() };
+        self.plugin.take_away(Undo { call: &call, path, device }, before)?;
         Ok(Effect::Changed)
     }
 }

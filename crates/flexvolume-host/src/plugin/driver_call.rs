@@ -1,20 +1,18 @@
 //! One driver call: render, run, read.
 
 use std::collections::BTreeSet;
-use std::env;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use flexvolume::{Call, Capabilities, Verb};
-use flexvolume_os::command::{Command, EndOfRun, Streams};
 use flexvolume_os::runner::Ended;
 
-use super::PluginError;
 use super::redaction::Redaction;
+use super::{Invocation, PluginError, v1};
 use crate::reply::tolerant::Probe;
 use crate::reply::{Asked, Fields, Run, strict, tolerant};
+use crate::settings::{DriverSettings, Protocol};
 use crate::{Reading, VolumeHost};
 
 /// What the driver answered, when it did not fail.
@@ -32,6 +30,7 @@ pub(super) enum Answer {
 pub(super) struct Executable {
     host: Arc<VolumeHost>,
     path: PathBuf,
+    settings: Arc<DriverSettings>,
     /// Call-outs that were answered "Not supported": they are not made again as long as this value lives.
     unsupported: Mutex<BTreeSet<Verb>>,
     /// How the driver answers a verb that nobody knows.
@@ -41,10 +40,11 @@ pub(super) struct Executable {
 }
 
 impl Executable {
-    pub(super) fn new(host: Arc<VolumeHost>, path: PathBuf) -> Self {
+    pub(super) fn new(host: Arc<VolumeHost>, path: PathBuf, settings: Arc<DriverSettings>) -> Self {
         Self {
             host,
             path,
+            settings,
             unsupported: Mutex::default(),
             nonsense: OnceLock::new(),
             warned: Mutex::default(),
@@ -57,6 +57,10 @@ impl Executable {
 
     pub(super) fn host(&self) -> &VolumeHost {
         &self.host
+    }
+
+    pub(super) fn settings(&self) -> &Arc<DriverSettings> {
+        &self.settings
     }
 
     /// Asks the driver what it can do; answers the message as well.
@@ -72,16 +76,25 @@ impl Executable {
 
     /// Makes a call-out within the usual time of its verb.
     pub(super) fn call(&self, call: &Call) -> Result<Answer, PluginError> {
-        self.call_within(call, usual_deadline(&self.host, call.verb()))
+        self.call_on(call, "")
     }
 
-    /// Makes a call-out.
+    /// Makes a call-out on a volume with this device, which some drivers want to be told.
+    pub(super) fn call_on(&self, call: &Call, device: &str) -> Result<Answer, PluginError> {
+        self.make(call, device, self.usual_deadline(call.verb()))
+    }
+
+    /// Makes a call-out within this time.
     pub(super) fn call_within(&self, call: &Call, deadline: Duration) -> Result<Answer, PluginError> {
+        self.make(call, "", deadline)
+    }
+
+    fn make(&self, call: &Call, device: &str, deadline: Duration) -> Result<Answer, PluginError> {
         let verb = call.verb();
         if self.is_unsupported(verb) {
             return Ok(Answer::NotSupported);
         }
-        let run = self.host.system.runner.run(&self.command(call, deadline));
+        let run = self.host.system.runner.run(&self.invocation().command((call, device), deadline));
         let redaction = Redaction::of(call);
         let answer = match self.host.reading {
             Reading::Strict => understand_strictly(verb, &run, &redaction)?,
@@ -94,31 +107,25 @@ impl Executable {
     }
 
     fn is_unsupported(&self, verb: Verb) -> bool {
+        if self.settings.protocol.value == Protocol::V1 && !v1::has(verb) {
+            return true;
+        }
         self.unsupported.lock().unwrap_or_else(PoisonError::into_inner).contains(&verb)
     }
 
-    fn command(&self, call: &Call, deadline: Duration) -> Command {
-        let mut arguments = call.to_arguments(self.host.reading.encoding());
-        let secret = if carries_secrets(call) { arguments.pop() } else { None };
-        let command = self.bare_command(deadline).arguments(arguments);
-        match secret {
-            Some(options) => command.secret_argument(options),
-            None => command,
-        }
+    fn invocation(&self) -> Invocation<'_> {
+        let reading = self.host.reading;
+        Invocation { program: &self.path, settings: &self.settings, reading, encoding: reading.encoding() }
     }
 
-    fn bare_command(&self, deadline: Duration) -> Command {
-        let command = Command::new(&self.path, deadline);
-        match self.host.reading {
-            Reading::Strict => command.streams(Streams::Shared).end(EndOfRun::EndOfFile).limit(STRICT_LIMIT),
-            Reading::Tolerant => {
-                let command =
-                    command.streams(Streams::Apart).end(EndOfRun::Exit).limit(TOLERANT_LIMIT).directory("/");
-                match longer_search_path() {
-                    Some(path) => command.variable("PATH", path),
-                    None => command,
-                }
+    /// How long a call-out may take: what Kubernetes lets run for ever gets an hour in the strict reading.
+    pub(super) fn usual_deadline(&self, verb: Verb) -> Duration {
+        match (self.settings.deadline(verb), self.host.reading, verb) {
+            (Some(deadline), ..) => deadline,
+            (None, Reading::Tolerant, _) | (None, Reading::Strict, Verb::WaitForAttach) => {
+                self.host.deadlines.of(verb)
             }
+            (None, Reading::Strict, _) => Duration::from_secs(3600),
         }
     }
 
@@ -157,16 +164,17 @@ impl Executable {
         }
     }
 
-    /// Runs the driver with a verb that it cannot know.
-    fn talk_nonsense(&self) -> Run {
-        let deadline = usual_deadline(&self.host, Verb::Init);
-        self.host.system.runner.run(&self.bare_command(deadline).argument(tolerant::NONSENSE))
+    /// Runs `init` once more and says how it was answered, whatever it was.
+    pub(super) fn ask_init(&self) -> Run {
+        let deadline = self.usual_deadline(Verb::Init);
+        self.host.system.runner.run(&self.invocation().command((&Call::Init, ""), deadline))
     }
-}
 
-/// Only the options of `mount` hold secrets; they are its last argument.
-fn carries_secrets(call: &Call) -> bool {
-    matches!(call, Call::Mount { options, .. } if !options.secrets.is_empty())
+    /// Runs the driver with a verb that it cannot know.
+    pub(super) fn talk_nonsense(&self) -> Run {
+        let deadline = self.usual_deadline(Verb::Init);
+        self.host.system.runner.run(&self.invocation().bare(deadline).argument(tolerant::NONSENSE))
+    }
 }
 
 /// A driver that ended by itself without a reply may simply not know the verb.
@@ -189,28 +197,4 @@ fn understand_strictly(verb: Verb, run: &Run, redaction: &Redaction) -> Result<A
         | strict::Outcome::ExecError(text) => Err(PluginError::Driver { text: redaction.text(&text) }),
         strict::Outcome::TimedOut => Err(PluginError::Driver { text: "timeout".to_owned() }),
     }
-}
-
-/// Kubernetes keeps all output; a bound is needed all the same.
-const STRICT_LIMIT: usize = 64 << 20;
-/// A reply after some MiB of text is still found.
-const TOLERANT_LIMIT: usize = 16 << 20;
-
-/// How long a call-out may take: what Kubernetes lets run for ever gets an hour in the strict reading.
-fn usual_deadline(host: &VolumeHost, verb: Verb) -> Duration {
-    match (host.reading, verb) {
-        (Reading::Tolerant, _) | (Reading::Strict, Verb::WaitForAttach) => host.deadlines.of(verb),
-        (Reading::Strict, _) => Duration::from_secs(3600),
-    }
-}
-
-/// `PATH` with the directories of system programs, which daemons and unprivileged users often lack; `None` where it has
-/// them. An environment that is not changed need not be copied for each driver.
-fn longer_search_path() -> Option<OsString> {
-    let inherited = env::var_os("PATH").unwrap_or_default();
-    let known: Vec<PathBuf> = env::split_paths(&inherited).collect();
-    let usual =
-        ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from);
-    let missing: Vec<PathBuf> = usual.into_iter().filter(|directory| !known.contains(directory)).collect();
-    if missing.is_empty() { None } else { env::join_paths(known.into_iter().chain(missing)).ok() }
 }

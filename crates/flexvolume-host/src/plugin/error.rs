@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use flexvolume::NameError;
 use flexvolume_os::filesystem::FilesystemError;
+use flexvolume_os::lock::LockError;
 use flexvolume_os::mount::MountError;
 use thiserror::Error;
 
@@ -126,6 +127,9 @@ pub enum PluginError {
         /// What is there instead.
         why: &'static str,
     },
+    /// Another call of the driver is running that this one must not overlap.
+    #[error("wait for other calls of the driver: {0}")]
+    Turn(#[source] LockError),
     /// The host refuses to do something that could lose data or expose the wrong directory.
     #[error("{}: {why}", .path.display())]
     Refused {

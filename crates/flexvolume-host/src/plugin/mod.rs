@@ -8,33 +8,41 @@ mod driver_call;
 mod error;
 mod expand;
 mod format;
+mod invocation;
+mod mount_check;
 mod mounter;
 mod naming;
 mod options;
 mod ownership;
 mod ownership_walk;
 mod redaction;
+mod serial;
+mod shape;
 mod strict;
 mod strict_format;
 mod unmounter;
+mod v1;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flexvolume::{Call, Capabilities, DriverName, PodUid, VolumeName};
+use flexvolume::{Call, Capabilities, DriverName, PodUid, Verb, VolumeName};
 
 pub use self::attach::Attachments;
 pub use self::attributes::{Attributes, Metrics};
 pub use self::error::PluginError;
 pub use self::expand::{Expander, FileSystemPlace, Sizes};
+pub use self::invocation::Invocation;
 pub use self::mounter::Mounter;
 pub use self::naming::split_unique_name;
 pub use self::ownership::{OwnershipError, give_to_group};
 pub use self::unmounter::Unmounter;
 
 use self::driver_call::{Answer, Executable};
+use crate::reply::Run;
+use crate::settings::{Attach, DriverSettings, Protocol};
 use crate::spec::{Pod, VolumeSpec};
 use crate::{VolumeHost, paths};
 
@@ -59,8 +67,12 @@ impl Initialised {
     ///
     /// # Errors
     /// [`PluginError`] when the driver cannot be run, fails, or declares null capabilities, which crash Kubernetes.
-    pub(crate) fn new(host: Arc<VolumeHost>, executable: PathBuf) -> Result<Self, PluginError> {
-        let executable = Executable::new(host, executable);
+    pub(crate) fn new(
+        host: Arc<VolumeHost>,
+        executable: PathBuf,
+        settings: Arc<DriverSettings>,
+    ) -> Result<Self, PluginError> {
+        let executable = Executable::new(host, executable, settings);
         let (capabilities, message) = executable.init()?;
         Ok(Self { executable, capabilities, message })
     }
@@ -85,8 +97,9 @@ impl VolumePlugin {
         host: Arc<VolumeHost>,
         name: DriverName,
         executable: PathBuf,
+        settings: Arc<DriverSettings>,
     ) -> Result<Self, PluginError> {
-        Ok(Initialised::new(host, executable)?.into_plugin(name))
+        Ok(Initialised::new(host, executable, settings)?.into_plugin(name))
     }
 
     /// `vendor/driver`.
@@ -101,9 +114,20 @@ impl VolumePlugin {
         self.executable.path()
     }
 
-    /// What `init` declared.
+    /// What the driver can do: what `init` declared, where the settings do not say otherwise.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
+        let attach = match self.settings().attach.value {
+            Attach::Auto => self.capabilities.attach,
+            Attach::On => true,
+            Attach::Off => false,
+        };
+        Capabilities { attach, ..self.capabilities }
+    }
+
+    /// What `init` declared.
+    #[must_use]
+    pub fn declared_capabilities(&self) -> Capabilities {
         self.capabilities
     }
 
@@ -113,10 +137,36 @@ impl VolumePlugin {
         &self.message
     }
 
+    /// Runs `init` once more, for a person who wants to see the answer.
+    pub fn ask_init(&self) -> Run {
+        self.executable.ask_init()
+    }
+
+    /// Runs the driver with a verb that no driver knows ([`crate::reply::tolerant::NONSENSE`]).
+    pub fn ask_nonsense(&self) -> Run {
+        self.executable.talk_nonsense()
+    }
+
+    /// The settings that the driver is run with.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<DriverSettings> {
+        self.executable.settings()
+    }
+
+    /// How long a call-out of the driver may take.
+    pub(crate) fn deadline(&self, verb: Verb) -> Duration {
+        self.executable.usual_deadline(verb)
+    }
+
+    /// Whether the driver speaks the contract of Kubernetes 1.5, in which the device goes from call to call.
+    pub(crate) fn speaks_v1(&self) -> bool {
+        self.settings().protocol.value == Protocol::V1
+    }
+
     /// The attachable side, when the driver has one (the seed's `AttachableVolumePlugin`).
     #[must_use]
     pub fn attachable(self: &Arc<Self>) -> Option<AttachablePlugin> {
-        self.capabilities.attach.then(|| AttachablePlugin { plugin: Arc::clone(self) })
+        self.capabilities().attach.then(|| AttachablePlugin { plugin: Arc::clone(self) })
     }
 
     /// For mounting a volume for a pod.
@@ -161,11 +211,22 @@ impl VolumePlugin {
     }
 
     fn call(&self, call: &Call) -> Result<Answer, PluginError> {
-        self.executable.call(call)
+        self.call_on(call, "")
+    }
+
+    /// A call on a volume of which the device is known; some drivers want to be told it.
+    fn call_on(&self, call: &Call, device: &str) -> Result<Answer, PluginError> {
+        let turn = self.wait_for_turn(call)?;
+        let answer = self.executable.call_on(call, device);
+        turn.end();
+        answer
     }
 
     fn call_within(&self, call: &Call, deadline: Duration) -> Result<Answer, PluginError> {
-        self.executable.call_within(call, deadline)
+        let turn = self.wait_for_turn(call)?;
+        let answer = self.executable.call_within(call, deadline);
+        turn.end();
+        answer
     }
 
     /// Logs that the host does a step itself.

@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use flexvolume::{Access, Call};
 use flexvolume_os::mount::MountPoint;
 
 use super::directory::{self, Found};
 use super::driver_call::Answer;
+use super::unmounter::Undo;
 use super::{Effect, PluginError, VolumePlugin, options};
 use crate::spec::{MounterArguments, Pod, VolumeSpec};
 use crate::{Reading, paths};
@@ -21,12 +20,20 @@ pub struct Mounter {
     pub(super) spec: VolumeSpec,
     pub(super) pod: Pod,
     pub(super) mount_dir: PathBuf,
+    device: String,
 }
 
 impl Mounter {
     pub(super) fn new(plugin: Arc<VolumePlugin>, spec: VolumeSpec, pod: Pod) -> Self {
         let mount_dir = paths::mount_dir(&plugin.host().root, &pod.uid, plugin.name(), &spec.name);
-        Self { plugin, spec, pod, mount_dir }
+        Self { plugin, spec, pod, mount_dir, device: String::new() }
+    }
+
+    /// With the device that `attach` answered, which drivers of protocol v1 get at `mount`.
+    #[must_use]
+    pub fn on_device(mut self, device: impl Into<String>) -> Self {
+        self.device = device.into();
+        self
     }
 
     /// The mount dir.
@@ -81,34 +88,12 @@ impl Mounter {
     fn mount(&self, arguments: MounterArguments) -> Result<(), PluginError> {
         let volume = self.volume()?;
         let options = options::of_mount(self.plugin.host(), &volume, &self.pod, arguments.fs_group)?;
-        match self.plugin.call(&Call::Mount { path: self.mount_dir.clone(), options })? {
-            Answer::Done(_) => self.confirm().or_else(|error| {
-                tracing::warn!(driver = %self.plugin.name(), %error, "the volume may be empty");
-                Ok(())
-            }),
-            Answer::Claimed(_) => self.confirm(),
+        let call = Call::Mount { path: self.mount_dir.clone(), options };
+        match self.plugin.call_on(&call, &self.device)? {
+            Answer::Done(_) => self.check(),
+            Answer::Claimed(_) => self.check_claim(),
             Answer::NotSupported => self.bind_by_default(&volume),
         }
-    }
-
-    /// Is something there? A FUSE program may need a moment after its driver has answered.
-    fn confirm(&self) -> Result<(), PluginError> {
-        let begun = Instant::now();
-        loop {
-            match directory::look(&*self.plugin.host().system.mounter, &self.mount_dir)? {
-                Found::Mounted | Found::Symlink => return Ok(()),
-                Found::Directory if matches!(directory::is_empty(&self.mount_dir), Ok(false)) => {
-                    return Ok(());
-                }
-                _ if begun.elapsed() < PATIENCE => thread::sleep(PATIENCE / 20),
-                _ => return Err(self.not_done()),
-            }
-        }
-    }
-
-    fn not_done(&self) -> PluginError {
-        let why = "nothing is mounted there and it is empty";
-        PluginError::NotDone { verb: "mount", path: self.mount_dir.clone(), why }
     }
 
     /// Binds the device mount path to the mount dir.
@@ -143,7 +128,8 @@ impl Mounter {
         let (path, mounter) = (&self.mount_dir, &*self.plugin.host().system.mounter);
         match directory::look(mounter, path)? {
             before @ (Found::Mounted | Found::Symlink) => {
-                let undone = self.plugin.take_away(&Call::Unmount { path: path.clone() }, path, before);
+                let call = Call::Unmount { path: path.clone() };
+                let undone = self.plugin.take_away(Undo { call: &call, path, device: "" }, before);
                 if undone.is_err() && directory::look(mounter, path)? == Found::Mounted {
                     mounter.unmount(path)?;
                     return directory::remove_empty(path);
@@ -159,8 +145,5 @@ impl Mounter {
         PluginError::Refused { path: self.mount_dir.clone(), why }
     }
 }
-
-/// How long a mount may take to show up after the driver's answer.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 const NOT_A_DIRECTORY: &str = "a directory was expected here; unmount the volume or remove what is there";

@@ -17,7 +17,7 @@ pub(super) struct Redaction {
 impl Redaction {
     /// The Secrets of a call: as the driver gets them, in base64, and as it uses them, line by line.
     pub(super) fn of(call: &Call) -> Self {
-        let Call::Mount { options, .. } = call else { return Self { secrets: Vec::new() } };
+        let Some(options) = call.options() else { return Self { secrets: Vec::new() } };
         let mut secrets = Vec::new();
         for secret in options.secrets.values() {
             let bytes = secret.expose();

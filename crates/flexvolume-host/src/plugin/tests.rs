@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Mutex;
 
-use flexvolume::{Access, Secret};
+use flexvolume::{Access, Secret, Verb};
 use flexvolume_os::command::Command;
 use flexvolume_os::fake::{self, FakeMounter, FakeRunner, Operation, output};
 use flexvolume_os::mount::{self, FileSystemMount, Mounter as _};
 use tempfile::TempDir;
 
 use super::*;
+use crate::settings::{MountCheck, Origin, Serialisation, Setting};
 use crate::spec::{MounterArguments, SecretReference, Source};
 use crate::{Deadlines, Reading, SecretError, SecretObject, SecretSource};
 
@@ -35,14 +37,16 @@ struct Stage {
     root: PathBuf,
     runner: FakeRunner,
     mounter: FakeMounter,
+    settings: DriverSettings,
 }
 
 impl Stage {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path().canonicalize().unwrap();
+        let (runner, mounter) = (FakeRunner::new(), FakeMounter::new());
         let stage =
-            Self { _directory: directory, root, runner: FakeRunner::new(), mounter: FakeMounter::new() };
+            Self { _directory: directory, root, runner, mounter, settings: DriverSettings::default() };
         stage.runner.always("disk", output(1, NOT_SUPPORTED));
         stage.answer("init", SUCCESS);
         stage
@@ -70,10 +74,13 @@ impl Stage {
             system: fake::system(&self.runner, &self.mounter),
             secrets: Arc::new(OneSecret),
             reading: Reading::Tolerant,
-            deadlines: Deadlines::default(),
+            deadlines: Deadlines { lock: Duration::from_millis(100), ..Deadlines::default() },
+            settings: Arc::default(),
         };
         let name = DriverName::parse("acme/disk").unwrap();
-        Arc::new(VolumePlugin::load(Arc::new(host), name, "/exec/acme~disk/disk".into()).unwrap())
+        let settings = Arc::new(self.settings.clone());
+        let executable = "/exec/acme~disk/disk".into();
+        Arc::new(VolumePlugin::load(Arc::new(host), name, executable, settings).unwrap())
     }
 
     fn mount_dir(&self) -> PathBuf {
@@ -363,4 +370,165 @@ fn null_capabilities_take_the_defaults() {
     let stage = Stage::new();
     stage.answer("init", r#"{"status":"Success","capabilities":null}"#);
     assert_eq!(stage.plugin().capabilities(), Capabilities::default());
+}
+
+fn set<T>(value: T) -> Setting<T> {
+    Setting { value, origin: Origin::BuiltIn }
+}
+
+/// The calls of the driver with their arguments, without `init`.
+fn calls(stage: &Stage) -> Vec<Vec<String>> {
+    let calls = stage.runner.calls().into_iter().map(|call| call[1..].to_vec());
+    calls.filter(|call| call[0] != "init").collect()
+}
+
+#[test]
+fn a_driver_of_protocol_v1_gets_its_five_calls_and_its_device() {
+    let mut stage = Stage::new();
+    stage.settings.protocol = set(Protocol::V1);
+    stage.answer("attach", r#"{"status":"Success","device":"/dev/sdb"}"#);
+    let (mounter, mount_dir) = (stage.mounter.clone(), stage.mount_dir());
+    stage.act("mount", SUCCESS, move || mount_at(&mounter, &mount_dir));
+    stage.answer("detach", SUCCESS);
+    let plugin = stage.plugin();
+    let attachable = plugin.attachable().unwrap();
+    let spec =
+        VolumeSpec { secret: Some(SecretReference { namespace: None, name: "ours".to_owned() }), ..volume() };
+    let device = attachable.attach_for(&spec, &pod(), "node-1").unwrap();
+    assert_eq!(attachable.wait_for_attach(&spec, &device).unwrap(), "/dev/sdb");
+    assert_eq!(attachable.volumes_are_attached(&[&spec], "node-1").unwrap(), Attachments::Unknown);
+    let path = attachable.device_mount_path(&spec).unwrap();
+    assert_eq!(attachable.mount_device(&spec, &device, &path).unwrap(), Effect::Changed);
+    plugin.mounter(&spec, &pod()).on_device(&device).set_up(MounterArguments::default()).unwrap();
+    attachable.unmount_device_of(&path, &device).unwrap();
+    assert!(!path.exists());
+    attachable.detach_device("data", &device, "node-1").unwrap();
+    let mount_dir = stage.mount_dir().display().to_string();
+    // The options have secrets in both calls.
+    assert_eq!(
+        calls(&stage),
+        [
+            vec!["attach", "<redacted>"],
+            vec!["mount", &mount_dir, "/dev/sdb", "<redacted>"],
+            vec!["detach", "/dev/sdb"]
+        ]
+    );
+    attachable.detach_device("data", "", "node-1").unwrap();
+    assert_eq!(calls(&stage).len(), 3, "there is nothing to detach by");
+}
+
+#[test]
+fn the_settings_decide_what_a_mount_may_leave() {
+    let failed = |settings: DriverSettings, leave: fn(&Path)| {
+        let mut stage = Stage::new();
+        stage.settings = settings;
+        let mount_dir = stage.mount_dir();
+        stage.act("mount", SUCCESS, move || leave(&mount_dir));
+        stage.set_up(&volume()).is_err()
+    };
+    let strict = || DriverSettings { mount_check: set(MountCheck::Strict), ..DriverSettings::default() };
+    let nothing = |_: &Path| ();
+    let filled = |mount_dir: &Path| fs::write(mount_dir.join("file"), "").unwrap();
+    let linked = |mount_dir: &Path| {
+        fs::remove_dir(mount_dir).unwrap();
+        symlink("/tmp", mount_dir).unwrap();
+    };
+    assert!(failed(strict(), nothing) && failed(strict(), filled) && failed(strict(), linked));
+    let may_mount_nothing = || DriverSettings { may_mount_nothing: set(true), ..strict() };
+    assert!(!failed(may_mount_nothing(), nothing) && !failed(may_mount_nothing(), filled));
+    assert!(failed(may_mount_nothing(), linked));
+    let may_leave_symlink = || DriverSettings { may_leave_symlink: set(true), ..strict() };
+    assert!(!failed(may_leave_symlink(), linked) && failed(may_leave_symlink(), nothing));
+    for leave in [nothing, filled, linked] {
+        assert!(!failed(DriverSettings::default(), leave));
+    }
+}
+
+#[test]
+fn a_mount_that_is_not_looked_for_is_not_waited_for_but_a_claim_is() {
+    for settings in [
+        DriverSettings { mount_check: set(MountCheck::Off), ..DriverSettings::default() },
+        DriverSettings { may_mount_nothing: set(true), ..DriverSettings::default() },
+    ] {
+        let mut stage = Stage::new();
+        stage.settings = settings;
+        stage.answer("mount", SUCCESS);
+        let begun = std::time::Instant::now();
+        stage.set_up(&volume()).unwrap();
+        assert!(begun.elapsed() < Duration::from_millis(400), "{:?}", begun.elapsed());
+        stage.answer("mount", CLAIM);
+        stage.set_up(&volume()).unwrap_err();
+    }
+}
+
+#[test]
+fn attach_is_what_the_settings_say() {
+    for (declared, attach, attachable) in [
+        (r#"{"status":"Success"}"#, Attach::Auto, true),
+        (r#"{"status":"Success"}"#, Attach::Off, false),
+        (r#"{"status":"Success","capabilities":{"attach":false}}"#, Attach::Auto, false),
+        (r#"{"status":"Success","capabilities":{"attach":false}}"#, Attach::On, true),
+    ] {
+        let mut stage = Stage::new();
+        stage.answer("init", declared);
+        stage.settings.attach = set(attach);
+        let plugin = stage.plugin();
+        assert_eq!(plugin.attachable().is_some(), attachable, "{declared} {attach:?}");
+        assert_eq!(plugin.capabilities().attach, attachable);
+    }
+}
+
+#[test]
+fn calls_take_turns_as_the_settings_say() {
+    let unmount = |path: &str| Call::Unmount { path: path.into() };
+    let (here, there) = (unmount("/pods/uid-1/data"), unmount("/pods/uid-1/other"));
+    let elsewhere = unmount("/pods/uid-2/data");
+    let detach = Call::Detach { volume: "data".to_owned(), node: "node-1".to_owned() };
+    for (serialisation, waiting) in [
+        (Serialisation::None, [false, false, false]),
+        (Serialisation::Volume, [true, false, false]),
+        (Serialisation::Driver, [true, true, true]),
+    ] {
+        let mut stage = Stage::new();
+        stage.settings.serialisation = set(serialisation);
+        let (one, other) = (stage.plugin(), stage.plugin());
+        let turn = one.wait_for_turn(&here).unwrap();
+        for (call, waits) in [&elsewhere, &there, &detach].into_iter().zip(waiting) {
+            match other.wait_for_turn(call) {
+                Ok(turn) => {
+                    assert!(!waits, "{serialisation:?} {call:?}");
+                    turn.end();
+                }
+                Err(error) => {
+                    assert!(
+                        waits && matches!(error, PluginError::Turn(_)),
+                        "{serialisation:?} {call:?} {error}"
+                    );
+                }
+            }
+        }
+        turn.end();
+        other.wait_for_turn(&elsewhere).unwrap().end();
+        for kind in ["driver", "volume/acme~disk"] {
+            let directory = stage.root.join("flexvol/locks/calls").join(kind);
+            assert!(!fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()));
+        }
+    }
+}
+
+#[test]
+fn the_deadline_of_the_settings_is_used() {
+    let mut stage = Stage::new();
+    stage.settings.deadlines = BTreeMap::from([(Verb::Mount, set(Duration::from_secs(7)))]);
+    stage.settings.mount_check = set(MountCheck::Off);
+    let seen = Arc::new(Mutex::new(None));
+    let deadline = Arc::clone(&seen);
+    stage.runner.on("disk", move |command: &Command| {
+        (command.raw_arguments().next()? == "mount").then(|| {
+            *deadline.lock().unwrap() = Some(command.deadline());
+            Ok(output(0, SUCCESS))
+        })
+    });
+    stage.set_up(&volume()).unwrap();
+    assert_eq!(*seen.lock().unwrap(), Some(Duration::from_secs(7)));
 }

@@ -40,9 +40,20 @@ impl Unmounter {
         if before == Found::Absent {
             return Ok(Effect::Unchanged);
         }
-        self.plugin.take_away(&Call::Unmount { path: self.mount_dir.clone() }, &self.mount_dir, before)?;
+        let call = Call::Unmount { path: self.mount_dir.clone() };
+        self.plugin.take_away(Undo { call: &call, path: &self.mount_dir, device: "" }, before)?;
         Ok(Effect::Changed)
     }
+}
+
+/// A call that undoes a mount.
+#[derive(Clone, Copy)]
+pub(super) struct Undo<'a> {
+    pub(super) call: &'a Call,
+    /// Where the mount is.
+    pub(super) path: &'a Path,
+    /// The device, if it is known.
+    pub(super) device: &'a str,
 }
 
 impl VolumePlugin {
@@ -50,9 +61,10 @@ impl VolumePlugin {
     ///
     /// A driver's failure to unmount what is not mounted counts as done, if the directory is empty. What is dead is
     /// unmounted even if the driver fails.
-    pub(super) fn take_away(&self, call: &Call, path: &Path, before: Found) -> Result<(), PluginError> {
+    pub(super) fn take_away(&self, undo: Undo<'_>, before: Found) -> Result<(), PluginError> {
         let mounter = &*self.host().system.mounter;
-        match self.call(call) {
+        let Undo { call, path, device } = undo;
+        match self.call_on(call, device) {
             Ok(Answer::Done(_) | Answer::Claimed(_)) => {}
             Ok(Answer::NotSupported) => self.unmount_by_default(call, path, before)?,
             Err(error) if before == Found::Directory => {

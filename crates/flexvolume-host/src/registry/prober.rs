@@ -127,7 +127,7 @@ impl Prober {
 
     /// Runs `init`, and only then looks at the name. A plugin that was there stays if that fails.
     fn add(&mut self, directory: &str, probed: &mut Probed) -> bool {
-        match Initialised::new(Arc::clone(&self.host), self.executable(directory)) {
+        match self.initialise(directory) {
             Ok(initialised) => {
                 probed.added.push(directory.replace('~', "/"));
                 match DriverName::from_directory(directory) {
@@ -140,15 +140,26 @@ impl Prober {
                 }
                 true
             }
-            Err(error) => {
+            Err(why) => {
                 let why = format!(
-                    "error creating Flexvolume plugin from directory {directory}, skipping. Error: {error}"
+                    "error creating Flexvolume plugin from directory {directory}, skipping. Error: {why}"
                 );
                 self.broken.insert(directory.to_owned(), why.clone());
                 probed.errors.push(why);
                 false
             }
         }
+    }
+
+    /// A driver without a good name has no settings.
+    fn initialise(&self, directory: &str) -> Result<Initialised, String> {
+        let settings = match DriverName::from_directory(directory) {
+            Ok(name) => self.host.settings.of(&name).map_err(|error| error.to_string())?,
+            Err(_) => self.host.settings.of_nameless(),
+        };
+        let settings = Arc::new(settings.for_strict_reading());
+        Initialised::new(Arc::clone(&self.host), self.executable(directory), settings)
+            .map_err(|error| error.to_string())
     }
 
     fn remove(&mut self, directory: &str, probed: &mut Probed) {

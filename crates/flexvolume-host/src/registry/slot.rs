@@ -11,6 +11,7 @@ use flexvolume::DriverName;
 
 use crate::VolumeHost;
 use crate::plugin::VolumePlugin;
+use crate::settings::DriverSettings;
 
 /// What tells two versions of a program apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,7 @@ enum State {
     },
     Failed {
         stamp: Stamp,
+        settings: Arc<DriverSettings>,
         why: String,
         again: Instant,
         pause: Duration,
@@ -78,23 +80,30 @@ impl Slot {
         }
     }
 
-    /// The plugin, made now if there is none or the program is another one.
+    /// The plugin, made now if there is none, or the program or its settings are others.
     pub(super) fn plugin(
         &self,
         host: &Arc<VolumeHost>,
         name: &DriverName,
         stamp: Stamp,
     ) -> Result<Arc<VolumePlugin>, String> {
+        let settings = Arc::new(host.settings.of(name).map_err(|error| error.to_string())?);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let pause = match &*state {
-            State::Loaded { stamp: known, plugin } if *known == stamp => return Ok(Arc::clone(plugin)),
-            State::Failed { stamp: known, why, again, .. } if *known == stamp && Instant::now() < *again => {
-                return Err(why.clone());
+            State::Loaded { stamp: known, plugin } if *known == stamp && *plugin.settings() == settings => {
+                return Ok(Arc::clone(plugin));
             }
-            State::Failed { stamp: known, pause, .. } if *known == stamp => (*pause * 2).min(LONGEST_PAUSE),
+            State::Failed { stamp: known, settings: with, why, again, pause }
+                if (known, with) == (&stamp, &settings) =>
+            {
+                if Instant::now() < *again {
+                    return Err(why.clone());
+                }
+                (*pause * 2).min(LONGEST_PAUSE)
+            }
             _ => FIRST_PAUSE,
         };
-        match VolumePlugin::load(Arc::clone(host), name.clone(), stamp.path.clone()) {
+        match VolumePlugin::load(Arc::clone(host), name.clone(), stamp.path.clone(), Arc::clone(&settings)) {
             Ok(plugin) => {
                 let plugin = Arc::new(plugin);
                 *state = State::Loaded { stamp, plugin: Arc::clone(&plugin) };
@@ -102,7 +111,8 @@ impl Slot {
             }
             Err(error) => {
                 let why = error.to_string();
-                *state = State::Failed { stamp, why: why.clone(), again: Instant::now() + pause, pause };
+                let again = Instant::now() + pause;
+                *state = State::Failed { stamp, settings, why: why.clone(), again, pause };
                 Err(why)
             }
         }

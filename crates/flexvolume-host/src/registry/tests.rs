@@ -66,6 +66,7 @@ impl Stage {
             secrets: Arc::new(NoSecrets),
             reading,
             deadlines: Deadlines::default(),
+            settings: Arc::default(),
         };
         let plugin_dirs = match reading {
             Reading::Strict => vec![self.plugin_dir()],

@@ -48,3 +48,27 @@ detach)
 *) echo '{"status":"Not supported"}' ;;
 esac
 "#;
+
+/// Speaks the contract of Kubernetes 1.5 and refuses any other number of arguments; what it gets goes to `@STATE@/args`.
+/// Its device is a directory that `attach` makes; `mount` binds it.
+pub(crate) const V1: &str = r#"#!/bin/sh
+echo "$1" >> @STATE@/log
+printf '%s|' "$@" >> @STATE@/args; echo >> @STATE@/args
+echo "$PWD $REGION" > @STATE@/surroundings
+ok() { echo "{\"status\":\"Success\"$1}"; exit 0; }
+fail() { echo "{\"status\":\"Failure\",\"message\":\"$1\"}"; exit 1; }
+case "$1-$#" in
+init-1) ok ;;
+attach-2) mkdir -p @STATE@/disk && ok ',"device":"@STATE@/disk"' ; fail "attach failed" ;;
+mount-4) test "$3" = @STATE@/disk || fail "wrong device $3"; mount --bind "$3" "$2" && ok ; fail "mount failed" ;;
+unmount-2) umount "$2" && ok ; fail "unmount failed" ;;
+detach-2) test "$2" = @STATE@/disk || fail "wrong device $2"; rmdir "$2" && ok ; fail "detach failed" ;;
+*) echo "usage: $0 init | attach <json> | detach <device> | mount <dir> <device> <json> | unmount <dir>"; exit 1 ;;
+esac
+"#;
+
+/// As [`DEVICE`], but `unmountdevice` wants the device, too.
+pub(crate) fn device_at_unmountdevice() -> String {
+    let name = r#"test "$3" = disk-pv-1 || fail "unmountdevice needs the device""#;
+    DEVICE.replace("unmountdevice) ", &format!("unmountdevice) {name}; "))
+}

@@ -23,7 +23,9 @@ use std::time::Duration;
 use flexvolume_host::contract::{Access, DriverName, PodUid, Secret, VolumeName};
 use flexvolume_host::lifecycle::{PodVolume, VolumeManager};
 use flexvolume_host::os::System;
+use flexvolume_host::os::mount::FileSystemMount;
 use flexvolume_host::registry::Registry;
+use flexvolume_host::settings::Settings;
 use flexvolume_host::spec::{Pod, SecretReference, Source, VolumeSpec};
 use flexvolume_host::{Deadlines, Reading, SecretError, SecretObject, SecretSource, VolumeHost};
 
@@ -129,6 +131,16 @@ impl Stage {
     pub(crate) fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("flexvol-test-").tempdir().unwrap();
         let top = fs::canonicalize(directory.path()).unwrap();
+        if std::env::var_os(INSIDE).is_some() {
+            // In memory: records are written durably, and that is slow on a disk.
+            let memory = FileSystemMount {
+                source: "stage".into(),
+                fs_type: "tmpfs".to_owned(),
+                access: flexvolume_host::os::mount::Access::ReadWrite,
+                data: vec!["mode=0755".to_owned()],
+            };
+            System::host().mounter.mount(&memory, &top).unwrap();
+        }
         let mut stage = Self::at(&top);
         stage.directory = Some(directory);
         fs::create_dir(stage.plugin_dir()).unwrap();
@@ -156,6 +168,19 @@ impl Stage {
 
     pub(crate) fn plugin_dir(&self) -> PathBuf {
         self.top.join("plugins")
+    }
+
+    /// Where the settings of drivers are, if a test makes some.
+    pub(crate) fn settings_dir(&self) -> PathBuf {
+        self.top.join("settings")
+    }
+
+    /// Writes the settings of the driver `example.com/<name>`.
+    pub(crate) fn set(&self, name: &str, toml: &str) {
+        fs::create_dir_all(self.settings_dir()).unwrap();
+        let file = self.settings_dir().join(format!("example.com~{name}.toml"));
+        fs::write(&file, toml).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     }
 
     /// The directory of the driver `example.com/<name>`.
@@ -223,6 +248,7 @@ impl Stage {
             secrets: Arc::new(Secrets { driver, value }),
             reading: self.reading,
             deadlines: self.deadlines,
+            settings: Arc::new(Settings::in_directory(self.settings_dir())),
         });
         let registry = Registry::new(Arc::clone(&host), vec![self.plugin_dir()]);
         VolumeManager::new(host, Arc::new(registry))
@@ -269,7 +295,7 @@ impl Stage {
     /// What is mounted below the stage, with file system types.
     pub(crate) fn mounts(&self) -> Vec<(PathBuf, String)> {
         let table = System::host().mounter.table().unwrap();
-        let below = table.below(&self.top);
+        let below = table.below(&self.top).filter(|mount| mount.mount_point != self.top);
         below.map(|mount| (mount.mount_point.clone(), mount.fs_type.clone())).collect()
     }
 
@@ -302,6 +328,7 @@ impl Drop for Stage {
         for (place, _) in self.mounts().into_iter().rev() {
             let _ = mounter.unmount_lazy(&place);
         }
+        let _ = mounter.unmount_lazy(&self.top);
     }
 }
 

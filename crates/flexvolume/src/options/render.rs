@@ -30,8 +30,21 @@ pub enum FsGroupKeys {
     /// `kubernetes.io/mounterArgs.FsGroup` alone, as Kubernetes does.
     #[default]
     Current,
+    /// `kubernetes.io/fsGroup` alone, as Kubernetes did up to 1.14.
+    Legacy,
     /// Both, with the same value.
     Both,
+}
+
+/// Which of the keys that Kubernetes reserves are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReservedKeys {
+    /// All of them, as Kubernetes does.
+    #[default]
+    All,
+    /// Those that every version of Kubernetes has sent: the file system type, the access and the secrets. Some drivers
+    /// refuse a key that they do not know.
+    Minimal,
 }
 
 /// How the map is written: the encoding and the keys. An [`Encoding`] alone converts into it.
@@ -41,6 +54,8 @@ pub struct Rendering {
     pub encoding: Encoding,
     /// Which fsGroup keys are written.
     pub fs_group: FsGroupKeys,
+    /// Which reserved keys are written.
+    pub reserved: ReservedKeys,
 }
 
 impl From<Encoding> for Rendering {
@@ -71,7 +86,7 @@ impl Options {
             Encoding::Escaped => Escapes::Shell,
         };
         let mut out = String::from("{");
-        for (key, piece) in self.pieces(rendering.fs_group) {
+        for (key, piece) in self.pieces(rendering) {
             if out.len() > 1 {
                 out.push(',');
             }
@@ -83,7 +98,7 @@ impl Options {
         out
     }
 
-    fn pieces(&self, keys: FsGroupKeys) -> Pieces<'_> {
+    fn pieces(&self, rendering: Rendering) -> Pieces<'_> {
         let access = match self.access {
             Access::ReadWrite => "rw",
             Access::ReadOnly => "ro",
@@ -92,18 +107,8 @@ impl Options {
         let mut text = |key: &'static str, value| pieces.insert(Cow::Borrowed(key), Piece::Text(value));
         text(reserved::FS_TYPE, &self.fs_type);
         text(reserved::READ_WRITE, access);
-        text(reserved::VOLUME_NAME, &self.volume_name);
-        if let Some(pod) = &self.pod {
-            text(reserved::POD_NAME, &pod.name);
-            text(reserved::POD_NAMESPACE, &pod.namespace);
-            text(reserved::POD_UID, &pod.uid);
-            text(reserved::SERVICE_ACCOUNT, &pod.service_account);
-        }
-        if let Some(group) = self.fs_group {
-            pieces.insert(Cow::Borrowed(reserved::FS_GROUP), Piece::Number(group));
-            if keys == FsGroupKeys::Both {
-                pieces.insert(Cow::Borrowed(reserved::OLD_FS_GROUP), Piece::Number(group));
-            }
+        if rendering.reserved == ReservedKeys::All {
+            self.add_later_keys(&mut pieces, rendering.fs_group);
         }
         for (name, secret) in &self.secrets {
             let key = format!("{}{name}", reserved::SECRET_PREFIX);
@@ -113,6 +118,25 @@ impl Options {
             pieces.insert(Cow::Borrowed(key), Piece::Text(value));
         }
         pieces
+    }
+
+    /// The keys that came with Kubernetes 1.6 and later.
+    fn add_later_keys<'a>(&'a self, pieces: &mut Pieces<'a>, keys: FsGroupKeys) {
+        let mut text = |key: &'static str, value| pieces.insert(Cow::Borrowed(key), Piece::Text(value));
+        text(reserved::VOLUME_NAME, &self.volume_name);
+        if let Some(pod) = &self.pod {
+            text(reserved::POD_NAME, &pod.name);
+            text(reserved::POD_NAMESPACE, &pod.namespace);
+            text(reserved::POD_UID, &pod.uid);
+            text(reserved::SERVICE_ACCOUNT, &pod.service_account);
+        }
+        let Some(group) = self.fs_group else { return };
+        if matches!(keys, FsGroupKeys::Current | FsGroupKeys::Both) {
+            pieces.insert(Cow::Borrowed(reserved::FS_GROUP), Piece::Number(group));
+        }
+        if matches!(keys, FsGroupKeys::Legacy | FsGroupKeys::Both) {
+            pieces.insert(Cow::Borrowed(reserved::OLD_FS_GROUP), Piece::Number(group));
+        }
     }
 }
 

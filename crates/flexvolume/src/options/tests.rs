@@ -80,6 +80,19 @@ fn both_spellings_of_the_fs_group_are_written_on_request() {
 }
 
 #[test]
+fn the_old_spelling_alone_and_the_oldest_keys_alone_are_written_on_request() {
+    let old = Rendering { fs_group: FsGroupKeys::Legacy, ..Rendering::default() };
+    let json = sample().to_json(old);
+    assert!(json.contains(r#""kubernetes.io/fsGroup":"2000""#), "{json}");
+    assert!(!json.contains("mounterArgs"), "{json}");
+    let minimal = Rendering { reserved: ReservedKeys::Minimal, ..Rendering::default() };
+    let json = sample().to_json(minimal);
+    assert!(json.contains("kubernetes.io/fsType") && json.contains("kubernetes.io/secret/"), "{json}");
+    assert!(!json.contains("pod.") && !json.contains("pvOrVolumeName"), "{json}");
+    assert!(!json.contains("FsGroup") && !json.contains("serviceAccount"), "{json}");
+}
+
+#[test]
 fn of_a_key_that_stands_twice_the_last_one_counts() {
     let options = Options::parse(r#"{"size":"1Gi","size":"2Gi"}"#).unwrap();
     assert_eq!(options.get("size"), Some("2Gi"));
@@ -177,6 +190,7 @@ proptest! {
         let rendering = Rendering {
             encoding: if escaped { Encoding::Escaped } else { Encoding::Kubernetes },
             fs_group: if both { FsGroupKeys::Both } else { FsGroupKeys::Current },
+            reserved: ReservedKeys::All,
         };
         let json = options.to_json(rendering);
         prop_assert_eq!(Options::parse(&json).unwrap(), options);

@@ -141,7 +141,7 @@ proptest! {
     #[test]
     fn what_is_rendered_is_parsed(call in any_call(), escaped: bool) {
         let encoding = if escaped { Encoding::Escaped } else { Encoding::Kubernetes };
-        let rendering = Rendering { encoding, fs_group: FsGroupKeys::Both };
+        let rendering = Rendering { encoding, fs_group: FsGroupKeys::Both, ..Rendering::default() };
         prop_assert_eq!(Call::parse(call.to_arguments(rendering)).unwrap(), call);
     }
 

@@ -1,7 +1,7 @@
 //! The name that somebody may have meant.
 
 /// The candidate that differs in the fewest letters, if that is at most a third of the word.
-pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = word.chars().count().div_ceil(3);
     let scored = candidates.into_iter().map(|candidate| (distance(word, candidate), candidate));
     scored
