@@ -2,6 +2,7 @@
 //! every machine.
 
 mod cli;
+mod discovery;
 mod driver;
 mod figure;
 mod host;
@@ -53,8 +54,15 @@ struct Group {
     measure: fn(&Programs, &mut dyn FnMut(Outcome)) -> Result<()>,
 }
 
-const GROUPS: [&Group; 6] =
-    [&driver::SIZES, &driver::LOOP, &driver::LOOP_EPHEMERAL, &host::CALL, &host::VOLUMES, &cli::GROUP];
+const GROUPS: [&Group; 7] = [
+    &driver::SIZES,
+    &driver::LOOP,
+    &driver::LOOP_EPHEMERAL,
+    &host::CALL,
+    &host::VOLUMES,
+    &cli::GROUP,
+    &discovery::GROUP,
+];
 
 /// Measures, prints, and fails if a goal does not hold.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {

@@ -45,8 +45,9 @@ impl Programs {
         let build = Build::shipped()?;
         let mut programs = drivers::build_drivers(metadata, &build)?;
         programs.push(drivers::build_cli(metadata, &build)?);
-        if metadata.targets("flexvolume-host", "example").contains(&"bench_call") {
-            programs.push(build_host_example(metadata)?);
+        let examples = metadata.targets("flexvolume-host", "example");
+        for name in ["bench_call", "bench_discovery"].into_iter().filter(|name| examples.contains(name)) {
+            programs.push(build_host_example(metadata, name)?);
         }
         for program in programs {
             let copy = folder.join(&program.name);
@@ -79,19 +80,12 @@ impl Programs {
     }
 }
 
-fn build_host_example(metadata: &Metadata) -> Result<drivers::Program> {
+fn build_host_example(metadata: &Metadata, name: &str) -> Result<drivers::Program> {
     let mut command = process::cargo();
-    process::run(command.args([
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "flexvolume-host",
-        "--example",
-        "bench_call",
-    ]))?;
-    let file = metadata.target_directory.join("release/examples/bench_call");
-    Ok(drivers::Program { name: "bench_call".to_owned(), file })
+    let words = ["build", "--quiet", "--release", "--package", "flexvolume-host", "--example", name];
+    process::run(command.args(words))?;
+    let file = metadata.target_directory.join("release/examples").join(name);
+    Ok(drivers::Program { name: name.to_owned(), file })
 }
 
 fn compile_nothing(folder: &Path, build: &Build) -> Result<()> {
