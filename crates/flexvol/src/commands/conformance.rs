@@ -12,7 +12,7 @@ use flexvolume_host::os::signals::Signals;
 use super::call::program;
 use crate::args::{ConformanceArguments, Global, OutputFormat, ReportFormat};
 use crate::call_options::{parse_file, read, split};
-use crate::failure::{BAD_INPUT, Failure, OK, STEP_FAILED};
+use crate::failure::{BAD_INPUT, Failure, NOT_FOUND, OK, STEP_FAILED};
 use crate::output::write_out;
 use crate::secrets::ManifestSecrets;
 use crate::session::Session;
@@ -22,7 +22,7 @@ pub(super) fn run(global: &Global, arguments: &ConformanceArguments) -> Result<u
     let subject = subject(&session, arguments)?;
     if !subject.program.exists() {
         return Err(Failure::says(
-            crate::failure::NOT_FOUND,
+            NOT_FOUND,
             format_args!("there is no driver at {}", subject.program.display()),
         ));
     }
@@ -49,8 +49,10 @@ pub(super) fn run(global: &Global, arguments: &ConformanceArguments) -> Result<u
             format_args!("interrupted by signal {signal}; the report has no further checks"),
         ));
     }
-    let wanted = Some(Level::from(arguments.level));
-    Ok(if report.level >= wanted { OK } else { STEP_FAILED })
+    let wanted = Level::from(arguments.level);
+    let reached = report.level.map_or("no level", Level::name);
+    session.output.note(format_args!("the driver reaches {reached}; {} is asked for", wanted.name()));
+    Ok(if report.level >= Some(wanted) { OK } else { STEP_FAILED })
 }
 
 impl From<PlaceError> for Failure {

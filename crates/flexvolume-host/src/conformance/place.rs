@@ -59,8 +59,9 @@ impl PrivatePlace {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|error| PlaceError::Subreaper(error.into()))?;
         let directory = parent.join(format!("flexvol-conformance-{}", std::process::id()));
-        match fs::create_dir(&directory) {
-            Ok(()) => Ok(Self { directory }),
+        // The kernel's tables name no symlinks.
+        match fs::create_dir(&directory).and_then(|()| fs::canonicalize(&directory)) {
+            Ok(directory) => Ok(Self { directory }),
             Err(source) => Err(PlaceError::Directory { directory, source }),
         }
     }

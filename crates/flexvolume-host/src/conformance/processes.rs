@@ -70,12 +70,11 @@ pub(super) fn end_strays() {
     strays(PATIENCE);
 }
 
-/// Kills the process groups of our children that are not among `before`.
-pub(super) fn kill_new_children(before: &[i32]) {
-    for child in our_children().into_iter().filter(|child| !before.contains(child)) {
-        if let Some(pid) = Pid::from_raw(child) {
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
+/// Kills process groups, each by its leader.
+pub(super) fn kill_groups(leaders: &[i32]) {
+    for pid in leaders.iter().filter_map(|leader| Pid::from_raw(*leader)) {
+        // It may have ended by itself, or be the leader of nothing.
+        let _ = kill_process_group(pid, Signal::KILL);
     }
 }
 
@@ -97,4 +96,39 @@ fn running(pid: i32) -> Option<Stray> {
 
 fn our_pid() -> i32 {
     rustix::process::getpid().as_raw_pid()
+}
+
+#[cfg(test)]
+mod tests {
+    use flexvolume_os::command::Command;
+    use flexvolume_os::runner::{Ended, Runner as _, SystemRunner};
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_runs_is_seen_below_us_and_can_be_killed() {
+        if !can_look() {
+            eprintln!(
+                "skipped: a_program_that_runs_is_seen_below_us_and_can_be_killed: no lists of children"
+            );
+            return;
+        }
+        const WORD: &str = "flexvol-conformance-processes";
+        let ended = std::thread::scope(|scope| {
+            let run = scope.spawn(|| {
+                let script = "sh -c 'sleep 20; :' \"$0\"; :";
+                let command = Command::new("sh", Duration::from_secs(15)).arguments(["-c", script, WORD]);
+                SystemRunner.run(&command).unwrap().ended
+            });
+            let ours = |pid: &i32| arguments_of(*pid).windows(WORD.len()).any(|part| part == WORD.as_bytes());
+            while descendants().iter().filter(|pid| ours(pid)).count() < 2 {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // Other tests of this process have children too.
+            let leaders: Vec<i32> = our_children().into_iter().filter(|pid| ours(pid)).collect();
+            kill_groups(&leaders);
+            run.join().unwrap()
+        });
+        assert_eq!(ended, Ended::Signaled(9));
+    }
 }

@@ -173,3 +173,26 @@ fn name_of(arguments: &[u8]) -> String {
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
     !part.is_empty() && bytes.windows(part.len()).any(|window| window == part)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_known_as_it_is_and_as_drivers_get_it() {
+        let secrets = [("a", "hunter2\n"), ("b", "ab")];
+        let secrets = secrets.map(|(key, value)| (key.to_owned(), Secret::new(value))).into();
+        assert_eq!(forms(&secrets), ["aHVudGVyMgo=", "hunter2"]);
+    }
+
+    #[test]
+    fn files_with_a_secret_are_found_at_any_depth_and_behind_no_symlink() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("a/b")).unwrap();
+        fs::write(root.path().join("a/b/with"), "x hunter2 y").unwrap();
+        fs::write(root.path().join("without"), "x").unwrap();
+        std::os::unix::fs::symlink(root.path().join("a"), root.path().join("link")).unwrap();
+        let found = files_with(root.path(), &["hunter2".to_owned()]);
+        assert_eq!(found, [root.path().join("a/b/with").display().to_string()]);
+    }
+}

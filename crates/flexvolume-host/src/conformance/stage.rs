@@ -127,6 +127,10 @@ pub(super) struct Trial<'a> {
     pub(super) secrets: Vec<String>,
 }
 
+const SEE_WHY: &str = "run the call by hand with `flexvol call`, and mend what the driver says";
+const SEE_HOW_IT_READS: &str =
+    "print one JSON object and nothing else, in time; `flexvol driver explain` shows how an answer is read";
+
 /// What more a check finds is left out: the first ones are the ones to mend.
 const MOST_FINDINGS: usize = 8;
 
@@ -226,11 +230,11 @@ impl Trial<'_> {
                 "print nothing but the reply, exit with status 0, and mount before saying so",
             ])),
             Meaning::NotSupported => Ok(Done::NotSupported),
-            Meaning::Failed { why, .. } => Err(self.trouble([
+            Meaning::Failed { why, replied } => Err(self.trouble([
                 &answer.call,
                 "Success, or Not supported where the host has a default",
                 &format!("{why} ({})", answer.ended()),
-                "run the call by hand with `flexvol call` and see what the driver says",
+                if replied { SEE_WHY } else { SEE_HOW_IT_READS },
             ])),
         }
     }
@@ -303,7 +307,9 @@ impl Trial<'_> {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 std::thread::sleep(after);
-                processes::kill_new_children(&before);
+                let mut new = processes::our_children();
+                new.retain(|child| !before.contains(child));
+                processes::kill_groups(&new);
             });
             self.system.runner.run(&command)
         })
