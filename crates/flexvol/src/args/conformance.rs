@@ -20,7 +20,7 @@ Levels, each of which includes those before it:
 Exit codes: 0 the level is reached, 1 it is not, 2 the command line is wrong, 3 there is no such driver.
 
 Examples:
-  flexvol conformance flexvol.io/loop --options size=64Mi
+  flexvol conformance flexvol/loop --options size=64Mi
   flexvol conformance ./my-driver --options server=10.0.0.1 --secret password=pw.txt --level robust
   flexvol conformance ./my-driver --options-file options.json --report junit --out conformance.xml")]
 pub(crate) struct ConformanceArguments {

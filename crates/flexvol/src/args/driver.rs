@@ -36,7 +36,7 @@ pub(crate) struct DriverListArguments {}
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  flexvol driver describe flexvol.io/loop")]
+  flexvol driver describe flexvol/loop")]
 pub(crate) struct DescribeArguments {
     /// The driver's name, vendor/driver
     pub(crate) name: String,
@@ -86,8 +86,8 @@ Arguments that a call-out takes and that are not given are made up as Kubernetes
 come from files only, so that no other user sees them.
 
 Examples:
-  flexvol call flexvol.io/loop init
-  flexvol call flexvol.io/loop mount --volume data --mount-dir /mnt/x size=64Mi
+  flexvol call flexvol/loop init
+  flexvol call flexvol/loop mount --volume data --mount-dir /mnt/x size=64Mi
   flexvol call example.com/cifs mount --mount-dir /mnt/x --options share.json --secret password=pw.txt")]
 pub(crate) struct CallArguments {
     /// The driver's name, vendor/driver, or the path of its program

@@ -20,7 +20,7 @@ or, with --vendor, plain files. `init` is tried too, but its failure is only rep
 node has.
 
 Examples:
-  flexvol driver install target/release/loop --name flexvol.io/loop
+  flexvol driver install target/release/loop --name flexvol/loop
   flexvol driver install ./nfs.sh --name example.com/nfs --plugin-dir /opt/plugins --force
   flexvol driver install --from ./drivers --to auto
   flexvol driver install --from /drivers --to /host-plugin-dir --watch --health-file /run/flexvol/health.json")]
@@ -87,7 +87,7 @@ pub(crate) struct DirectoryArguments {
 As install, but only where the driver is installed.
 
 Examples:
-  flexvol driver upgrade target/release/loop --name flexvol.io/loop")]
+  flexvol driver upgrade target/release/loop --name flexvol/loop")]
 pub(crate) struct UpgradeArguments {
     /// The driver's new program
     pub(crate) file: PathBuf,
@@ -110,7 +110,7 @@ pub(crate) struct UpgradeArguments {
 Only what was installed is deleted. A driver directory with other files in it is left alone.
 
 Examples:
-  flexvol driver remove flexvol.io/loop
+  flexvol driver remove flexvol/loop
   flexvol driver remove --installed-by driver-installer")]
 pub(crate) struct RemoveArguments {
     /// The driver's name, vendor/driver

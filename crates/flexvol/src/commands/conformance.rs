@@ -86,8 +86,8 @@ fn name_of(program: &Path, driver: &str) -> Result<DriverName, Failure> {
     // Without a tilde it is any directory, not a driver's.
     let installed = if directory.contains('~') { &directory } else { "" };
     DriverName::from_directory(installed)
-        .or_else(|_| DriverName::parse(format!("flexvol.io/{file}")))
-        .or_else(|_| DriverName::parse("flexvol.io/driver"))
+        .or_else(|_| DriverName::parse(format!("flexvol/{file}")))
+        .or_else(|_| DriverName::parse("flexvol/driver"))
         .map_err(|error| Failure::new(BAD_INPUT, error))
 }
 
@@ -139,7 +139,7 @@ mod tests {
     fn a_program_has_the_name_of_its_place_or_one_that_is_made_up() {
         assert_eq!(name("/plugins/a.b~c/c", "a.b/c"), "a.b/c");
         assert_eq!(name("/plugins/a.b~c/c", "/plugins/a.b~c/c"), "a.b/c");
-        assert_eq!(name("/src/debug/memory", "./memory"), "flexvol.io/memory");
-        assert_eq!(name("/src/-odd name-", "./-odd name-"), "flexvol.io/driver");
+        assert_eq!(name("/src/debug/memory", "./memory"), "flexvol/memory");
+        assert_eq!(name("/src/-odd name-", "./-odd name-"), "flexvol/driver");
     }
 }

@@ -16,7 +16,7 @@ const CAPABILITIES: [&str; 5] =
     ["attach", "selinuxRelabel", "supportsMetrics", "fsGroup", "requiresFSResize"];
 
 /// An option that no driver has, in a form that drivers which refuse unknown options mostly let pass.
-const FOREIGN_OPTION: &str = "flexvol.io/conformance";
+const FOREIGN_OPTION: &str = "flexvol/conformance";
 
 pub(super) fn init(trial: &mut Trial<'_>) -> Outcome {
     let answer = trial.call(&Call::Init);
