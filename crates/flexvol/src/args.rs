@@ -112,6 +112,8 @@ pub(crate) enum Command {
     Mount(MountArguments),
     /// Unmount the volumes of pods
     Unmount(UnmountArguments),
+    /// Grow a mounted volume and the file system on it
+    Resize(ResizeArguments),
     /// Show what is mounted, for whom, and what is left to undo
     Status(StatusArguments),
     /// Run a command with a pod's volumes, in a mount namespace of its own
@@ -124,6 +126,9 @@ pub(crate) enum Command {
     /// Bind volumes in a mount namespace and become the command (used by `run`)
     #[command(hide = true)]
     ContainerInit(ContainerInitArguments),
+    /// Print the figures of file systems (used by `status --usage` and `resize`, which do not wait for it)
+    #[command(hide = true)]
+    Statfs(StatfsArguments),
     /// Become a command as root of a user namespace, with a private mount namespace
     #[command(hide = true)]
     InUserNamespace(InUserNamespaceArguments),

@@ -71,7 +71,12 @@ impl From<ManifestError> for Failure {
 
 impl From<LifecycleError> for Failure {
     fn from(error: LifecycleError) -> Self {
-        Self { code: STEP_FAILED, lines: vec![error.to_string()] }
+        let code = match error {
+            LifecycleError::NoVolume { .. } => NOT_FOUND,
+            LifecycleError::Shrink { .. } => REFUSED,
+            _ => STEP_FAILED,
+        };
+        Self { code, lines: vec![error.to_string()] }
     }
 }
 

@@ -15,6 +15,7 @@ mod output;
 mod progress;
 pub mod secrets;
 mod session;
+mod usage;
 mod workload;
 
 use std::io::IsTerminal as _;

@@ -42,12 +42,50 @@ pub(crate) struct UnmountArguments {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Reads records and the mount table; calls no driver and touches no volume.
+Reads records and the mount table; calls no driver and touches no volume. With --usage it looks at the volumes of
+drivers that declare supportsMetrics, and calls no driver but for its `init`; a volume that does not answer within
+two seconds is left alone.
 
 Examples:
   flexvol status
+  flexvol status --usage
   flexvol status --output json")]
-pub(crate) struct StatusArguments {}
+pub(crate) struct StatusArguments {
+    /// Show how full the pods' volumes are
+    #[arg(long)]
+    pub(crate) usage: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The volume must be mounted. Its driver is told to grow the volume (`expandvolume`) and then the file system on it
+(`expandfs`); what it leaves to the host is done with the file system's own tool. A volume never shrinks. A resize that
+was interrupted goes on with the next one. The manifest stays yours: write the new size into it.
+
+Examples:
+  flexvol resize -f pod.yaml --size 128Mi
+  flexvol resize --pod default.web --volume data --size 2Gi")]
+pub(crate) struct ResizeArguments {
+    /// Manifest; - for standard input
+    #[arg(long = "file", short = 'f', value_name = "MANIFEST", required_unless_present = "pod")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Uid of the pod, as `flexvol status` shows it
+    #[arg(long, value_name = "UID", conflicts_with = "files", requires = "volume")]
+    pub(crate) pod: Option<String>,
+    /// Name of the volume in the pod, when it has several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) volume: Option<String>,
+    /// The size that it shall have, such as 128Mi or 2Gi
+    #[arg(long, value_name = "SIZE", value_parser = crate::manifest::size)]
+    pub(crate) size: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatfsArguments {
+    /// Directories
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+}
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

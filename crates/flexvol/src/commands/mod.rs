@@ -13,7 +13,9 @@ mod driver_list;
 mod driver_remove;
 mod in_user_namespace;
 mod mount;
+mod resize;
 mod run;
+mod statfs;
 mod status;
 mod unmount;
 
@@ -38,7 +40,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Conformance(arguments) => conformance::run(global, arguments),
         Command::Mount(arguments) => mount::run(global, arguments),
         Command::Unmount(arguments) => unmount::run(global, arguments),
-        Command::Status(_) => status::run(global),
+        Command::Resize(arguments) => resize::run(global, arguments),
+        Command::Status(arguments) => status::run(global, arguments),
+        Command::Statfs(arguments) => statfs::run(arguments),
         Command::Run(arguments) => run::run(global, arguments),
         Command::Completions(arguments) => completions::completions(arguments.shell),
         Command::Man(arguments) => completions::man(&arguments.directory),

@@ -1,25 +1,82 @@
 //! `flexvol status`.
 
-use flexvolume_host::lifecycle::{Overview, Phase, VolumeStatus};
+use std::path::Path;
 
-use crate::args::Global;
+use flexvolume_host::lifecycle::{Overview, Phase, UnreadableRecord, VolumeStatus};
+use flexvolume_host::plugin::Metrics;
+use serde::Serialize;
+
+use crate::args::{Global, StatusArguments};
 use crate::failure::{Failure, OK};
 use crate::output::{Cell, Tone, table, toned};
 use crate::secrets::ManifestSecrets;
 use crate::session::Session;
+use crate::usage::{NoFigures, Surveyor, shown};
 
-pub(super) fn run(global: &Global) -> Result<u8, Failure> {
+/// What is so, as JSON.
+#[derive(Serialize)]
+struct Report {
+    volumes: Vec<Line>,
+    unreadable: Vec<UnreadableRecord>,
+}
+
+/// A volume, and with `--usage` how full it is.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    #[serde(flatten)]
+    volume: VolumeStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Metrics>,
+    /// Why there is no usage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_usage: Option<String>,
+}
+
+pub(super) fn run(global: &Global, arguments: &StatusArguments) -> Result<u8, Failure> {
     let session = Session::new(global, ManifestSecrets::default())?;
     let overview = session.manager().status()?;
-    session.output.print(&overview, text)?;
+    let usage = arguments.usage.then(|| survey(&session, &overview));
+    let report = report(overview, usage);
+    session.output.print(&report, |report| text(report, arguments))?;
     Ok(OK)
 }
 
-fn text(overview: &Overview) -> String {
-    if overview.volumes.is_empty() && overview.unreadable.is_empty() {
+/// How full the pods' volumes are; the device below shows the same file system and is left out.
+fn survey(session: &Session, overview: &Overview) -> Vec<Result<Metrics, NoFigures>> {
+    let places: Vec<_> = overview.volumes.iter().map(|volume| place(session, volume)).collect();
+    Surveyor::new(&*session.host.system.runner).all(&places)
+}
+
+/// Where to look, if the figures there are the volume's.
+fn place<'a>(session: &Session, volume: &'a VolumeStatus) -> Result<&'a Path, NoFigures> {
+    if volume.pod.is_none() || !volume.mounted {
+        return Err(NoFigures::NotMounted);
+    }
+    let plugin = session.registry.find_by_name(&volume.driver);
+    let plugin = plugin.map_err(|error| NoFigures::NoDriver(error.to_string()))?;
+    if plugin.capabilities().supports_metrics { Ok(&volume.path) } else { Err(NoFigures::NotSupported) }
+}
+
+fn report(overview: Overview, usage: Option<Vec<Result<Metrics, NoFigures>>>) -> Report {
+    let mut usage = usage.into_iter().flatten();
+    let line = |volume: VolumeStatus| {
+        let is_device = volume.pod.is_none();
+        let (usage, no_usage) = match usage.next().filter(|_| !is_device) {
+            None => (None, None),
+            Some(Ok(metrics)) => (Some(metrics), None),
+            Some(Err(why)) => (None, Some(why.to_string())),
+        };
+        Line { volume, usage, no_usage }
+    };
+    Report { volumes: overview.volumes.into_iter().map(line).collect(), unreadable: overview.unreadable }
+}
+
+fn text(report: &Report, arguments: &StatusArguments) -> String {
+    if report.volumes.is_empty() && report.unreadable.is_empty() {
         return "no volumes".to_owned();
     }
-    let rows = overview.volumes.iter().map(|volume| {
+    let rows = report.volumes.iter().map(|Line { volume, .. }| {
         [
             who(volume).into(),
             (&volume.volume).into(),
@@ -30,7 +87,14 @@ fn text(overview: &Overview) -> String {
         ]
     });
     let mut text = table(["POD", "VOLUME", "DRIVER", "STATE", "TO UNDO", "PATH"], rows);
-    for volume in &overview.volumes {
+    if arguments.usage {
+        text.push_str(&usage_table(report));
+    }
+    for Line { volume, .. } in &report.volumes {
+        if let Some(size) = volume.resizing_to {
+            let word = toned("unfinished resize", Tone::Doubtful);
+            text.push_str(&format!("{word}: {} of {}: to {}\n", volume.volume, who(volume), shown(size)));
+        }
         if let Some(error) = &volume.error {
             text.push_str(&format!(
                 "{}: {} of {}: {error}\n",
@@ -40,11 +104,31 @@ fn text(overview: &Overview) -> String {
             ));
         }
     }
-    for record in &overview.unreadable {
+    for record in &report.unreadable {
         let file = record.file.display();
         text.push_str(&format!("{}: {file}: {}\n", toned("unreadable record", Tone::Bad), record.why));
     }
     text
+}
+
+fn usage_table(report: &Report) -> String {
+    let rows = report.volumes.iter().filter_map(|line| {
+        let volume = &line.volume;
+        let ends = match (&line.usage, &line.no_usage) {
+            (Some(usage), _) => {
+                let sizes = [usage.capacity, usage.used, usage.available].map(|bytes| shown(bytes).into());
+                let [capacity, used, available]: [Cell; 3] = sizes;
+                [capacity, used, available, format!("{} of {}", usage.inodes_used, usage.inodes).into()]
+            }
+            (None, Some(why)) => {
+                [Cell::toned("-", Tone::Doubtful), "-".into(), "-".into(), why.as_str().into()]
+            }
+            (None, None) => return None,
+        };
+        let [capacity, used, available, inodes] = ends;
+        Some([who(volume).into(), (&volume.volume).into(), capacity, used, available, inodes])
+    });
+    table(["POD", "VOLUME", "SIZE", "USED", "AVAILABLE", "INODES USED"], rows)
 }
 
 fn who(volume: &VolumeStatus) -> String {

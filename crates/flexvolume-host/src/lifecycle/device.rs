@@ -10,7 +10,7 @@ use flexvolume_os::lock::{Lock, LockError};
 use super::failure::{Failure, at};
 use super::look::{self, Seen, look};
 use super::plan::{self, DevicePlan, DeviceStep, Leftover};
-use super::record::{Device, Found, Spec};
+use super::record::{Device, Found, Growth, Spec};
 use super::shelf::{self, Kept, Shelf};
 use super::{Phase, locks, unfinished};
 use crate::plugin::{AttachablePlugin, Attachments};
@@ -205,6 +205,7 @@ impl DeviceWork<'_> {
             pods: BTreeSet::new(),
             boot: self.boot.to_owned(),
             error: None,
+            growth: Growth::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod plan;
 mod publish;
 mod reconstruct;
 mod record;
+mod resize;
 mod shelf;
 mod status;
 mod tidy;
@@ -34,6 +35,7 @@ use publish::{SetUp, Wanted};
 use record::Publish;
 use shelf::Kept;
 
+pub use resize::{Resize, Resized};
 pub use shelf::RecordError;
 pub use users::{LastUse, Leaving, PodUse};
 
@@ -118,6 +120,9 @@ pub struct VolumeStatus {
     pub path: PathBuf,
     /// The last error, if the last call failed.
     pub error: Option<String>,
+    /// The size in bytes of a resize that was begun and has not come to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resizing_to: Option<u64>,
     /// The calls that remain to undo it, in order.
     pub to_undo: Vec<&'static str>,
 }
@@ -176,6 +181,28 @@ pub enum LifecycleError {
         /// The directory.
         directory: PathBuf,
     },
+    /// The pod has no such volume on record.
+    #[error("pod {pod} has no volume {volume} on record ({}); mount it first", known_volumes(.known))]
+    NoVolume {
+        /// The pod.
+        pod: PodUid,
+        /// What was asked for.
+        volume: String,
+        /// What the pod has.
+        known: Vec<String>,
+    },
+    /// A volume never shrinks.
+    #[error(
+        "volume {volume} cannot be resized to {wanted} bytes: it has {has} bytes already, or a resize to that size was begun, and a volume never shrinks; give {has} or more"
+    )]
+    Shrink {
+        /// The volume.
+        volume: String,
+        /// What was asked for, in bytes.
+        wanted: u64,
+        /// What it has at least, in bytes.
+        has: u64,
+    },
     /// Another process works on the pod, or the lock cannot be used.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -193,6 +220,10 @@ fn and_cleanup(cleanup: &[String]) -> String {
     } else {
         format!("; undoing it failed too: {}", cleanup.join("; "))
     }
+}
+
+fn known_volumes(known: &[String]) -> String {
+    if known.is_empty() { "it has none".to_owned() } else { format!("it has: {}", known.join(", ")) }
 }
 
 fn step_error(volume: &VolumeName, failure: Failure, cleanup: Vec<String>) -> LifecycleError {

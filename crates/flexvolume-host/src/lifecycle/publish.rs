@@ -11,7 +11,7 @@ use super::device::{DeviceWork, something, still_mounted};
 use super::failure::{Failure, at};
 use super::look::{self, Seen, look};
 use super::plan::{self, Leftover, PublishPlan};
-use super::record::{Found, PodRecord, Publish, Spec};
+use super::record::{Found, Growth, PodRecord, Publish, Spec};
 use super::shelf::{self, Kept};
 use super::{Mounted, Phase, PodVolume, VolumeManager, locks, unfinished};
 use crate::paths;
@@ -235,7 +235,7 @@ impl VolumeManager {
         locked
     }
 
-    fn lock_device(&self, kept: &Kept<Publish>, device: &VolumeName) -> Result<Lock, Failure> {
+    pub(super) fn lock_device(&self, kept: &Kept<Publish>, device: &VolumeName) -> Result<Lock, Failure> {
         locks::device(&self.host, &kept.record.driver, device).map_err(at("lock the volume"))
     }
 
@@ -268,6 +268,7 @@ impl VolumeManager {
             found: Found::Unknown,
             boot: self.boot.clone(),
             error: None,
+            growth: Growth::default(),
         }
     }
 

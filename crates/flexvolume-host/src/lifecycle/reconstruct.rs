@@ -9,7 +9,7 @@ use flexvolume::{DriverName, PodUid, VolumeName};
 
 use super::failure::{Failure, at};
 use super::look::{Seen, look};
-use super::record::{Device, Found, PodRecord, Publish};
+use super::record::{Device, Found, Growth, PodRecord, Publish};
 use super::shelf::{self, Kept};
 use super::{Phase, VolumeManager};
 use crate::paths;
@@ -106,6 +106,7 @@ impl VolumeManager {
             found: Found::Directory,
             boot: self.boot.clone(),
             error: None,
+            growth: Growth::default(),
         }
     }
 }

@@ -88,6 +88,21 @@ impl Spec {
     }
 }
 
+/// What became of the wishes to grow a volume. Nothing of it is in records of volumes that nobody wanted to grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Growth {
+    /// The size, in bytes, of the last resize that came to its end.
+    pub(super) done: Option<u64>,
+    /// The size of a resize that was begun and has not come to its end: volume and file system may have it already.
+    pub(super) wanted: Option<u64>,
+}
+
+impl Growth {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The device of an attachable volume on this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Device {
@@ -107,6 +122,8 @@ pub(super) struct Device {
     pub(super) pods: BTreeSet<PodUid>,
     pub(super) boot: String,
     pub(super) error: Option<String>,
+    #[serde(default, skip_serializing_if = "Growth::is_nothing")]
+    pub(super) growth: Growth,
 }
 
 /// A volume of one pod.
@@ -128,6 +145,8 @@ pub(super) struct Publish {
     pub(super) found: Found,
     pub(super) boot: String,
     pub(super) error: Option<String>,
+    #[serde(default, skip_serializing_if = "Growth::is_nothing")]
+    pub(super) growth: Growth,
 }
 
 /// The pod of a publish record.
@@ -166,6 +185,10 @@ pub(super) trait Record: Serialize + DeserializeOwned {
     fn set_phase(&mut self, phase: Phase);
     /// Sets why the last call failed.
     fn set_error(&mut self, error: String);
+    /// The last call did not fail.
+    fn clear_error(&mut self);
+    /// What became of the wishes to grow it.
+    fn growth(&mut self) -> &mut Growth;
 }
 
 impl Record for Device {
@@ -178,6 +201,12 @@ impl Record for Device {
     fn set_error(&mut self, error: String) {
         self.error = Some(error);
     }
+    fn clear_error(&mut self) {
+        self.error = None;
+    }
+    fn growth(&mut self) -> &mut Growth {
+        &mut self.growth
+    }
 }
 
 impl Record for Publish {
@@ -189,6 +218,12 @@ impl Record for Publish {
     }
     fn set_error(&mut self, error: String) {
         self.error = Some(error);
+    }
+    fn clear_error(&mut self) {
+        self.error = None;
+    }
+    fn growth(&mut self) -> &mut Growth {
+        &mut self.growth
     }
 }
 
@@ -284,6 +319,7 @@ pub(super) mod tests {
             pods: BTreeSet::from([PodUid::parse("uid-1").unwrap()]),
             boot: "boot-1".to_owned(),
             error: None,
+            growth: Growth::default(),
         }
     }
 
@@ -307,6 +343,7 @@ pub(super) mod tests {
             found: Found::Mount,
             boot: "boot-1".to_owned(),
             error: None,
+            growth: Growth::default(),
         }
     }
 

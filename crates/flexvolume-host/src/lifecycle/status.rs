@@ -58,6 +58,7 @@ fn device_line(record: Device, points: &MountPoints<'_>) -> VolumeStatus {
         mounted: points.holds(&path),
         path,
         error: record.error,
+        resizing_to: record.growth.wanted,
         to_undo: match record.phase {
             Phase::Attaching | Phase::Attached | Phase::Detaching => vec!["detach"],
             _ => vec!["unmountdevice", "detach"],
@@ -76,6 +77,7 @@ fn publish_line(record: Publish, points: &MountPoints<'_>) -> VolumeStatus {
         mounted: points.holds(&path),
         path,
         error: record.error,
+        resizing_to: record.growth.wanted,
         // What the device needs stands in the device's own line.
         to_undo: match record.phase {
             Phase::Attaching | Phase::UnmountingDevice => Vec::new(),

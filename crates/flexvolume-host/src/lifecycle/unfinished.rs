@@ -27,14 +27,14 @@ pub(super) fn settle_volume(
     plugin: &VolumePlugin,
     record: &Publish,
 ) -> Result<(), Failure> {
-    if record.phase == Phase::Mounted {
+    if record.phase == Phase::Mounted && record.growth.wanted.is_none() {
         return Ok(());
     }
     let mount_dir = paths::mount_dir(&host.root, &record.pod.uid, &record.driver, &record.volume);
-    let device_path =
-        record.device.as_ref().map(|device| paths::device_mount_path(&host.root, &record.driver, device));
-    let places = [Some(mount_dir.as_path()), device_path.as_deref()].into_iter().flatten().collect();
-    settle(plugin, &Concern { places, device: record.device.as_ref() })
+    // `expandvolume` names the device mount path even where there is no device.
+    let device = record.device.as_ref().unwrap_or(&record.volume);
+    let device_path = paths::device_mount_path(&host.root, &record.driver, device);
+    settle(plugin, &Concern { places: vec![&mount_dir, &device_path], device: record.device.as_ref() })
 }
 
 /// Lets calls for a device end, if the record says that one was begun.

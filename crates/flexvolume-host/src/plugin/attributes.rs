@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use flexvolume::Access;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Mounter, PluginError};
 
@@ -19,7 +19,8 @@ pub struct Attributes {
 }
 
 /// Figures of a mounted volume in bytes and inodes (Kubernetes v1.37 `pkg/volume/metrics_statfs.go`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "each is the figure of its name")]
 pub struct Metrics {
     pub available: u64,
