@@ -291,6 +291,42 @@ fn what_is_unmounted_by_hand_is_mounted_again() {
     nothing_is_left(&stage);
 }
 
+/// A driver may remove what is in a volume at `unmount`, as `loop-ephemeral` does.
+#[test]
+fn a_volume_that_the_pod_had_before_is_not_undone_when_a_mount_fails() {
+    if !in_mount_namespace("a_volume_that_the_pod_had_before_is_not_undone_when_a_mount_fails") {
+        return;
+    }
+    let stage = Stage::new();
+    stage.install("plain", drivers::PLAIN);
+    let failing = drivers::PLAIN.replace("mount)\n", "mount) fail 'not today'; \n");
+    stage.install("failing", &failing);
+    let manager = stage.manager();
+    let unmount_by_hand = || {
+        let mount_dir = stage.mount_dir("uid-1", "plain", "data");
+        flexvolume_host::os::System::host().mounter.unmount(&mount_dir).unwrap();
+    };
+    manager.mount(&pod("uid-1"), &[inline("plain", "data")], NO_ARGUMENTS).unwrap();
+
+    unmount_by_hand();
+    let both = [inline("plain", "data"), inline("failing", "other")];
+    manager.mount(&pod("uid-1"), &both, NO_ARGUMENTS).unwrap_err();
+    assert_eq!(stage.mounted("uid-1", "plain", "data"), 1);
+    assert_eq!(stage.calls("plain"), ["mount", "mount"]);
+
+    unmount_by_hand();
+    stage.install("plain", &failing);
+    manager.mount(&pod("uid-1"), &[inline("plain", "data")], NO_ARGUMENTS).unwrap_err();
+    let overview = manager.status().unwrap();
+    assert!(overview.volumes[0].error.as_ref().unwrap().contains("not today"), "{overview:?}");
+    assert_eq!(stage.calls("plain"), ["mount", "mount", "mount"]);
+
+    stage.install("plain", drivers::PLAIN);
+    manager.mount(&pod("uid-1"), &[inline("plain", "data")], NO_ARGUMENTS).unwrap();
+    manager.unmount(&uid("uid-1")).unwrap();
+    nothing_is_left(&stage);
+}
+
 #[test]
 fn a_device_that_somebody_else_uses_is_not_taken_away() {
     if !in_mount_namespace("a_device_that_somebody_else_uses_is_not_taken_away") {

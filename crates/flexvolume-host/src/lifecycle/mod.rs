@@ -241,7 +241,7 @@ impl VolumeManager {
     ///
     /// # Errors
     /// [`LifecycleError`]: what this call had begun is undone in reverse order; what cannot be undone now stays on
-    /// record. Volumes that were mounted before, also by a call that was killed, stay.
+    /// record. Volumes that were mounted before, also by a call that was killed or before a reboot, stay.
     pub fn mount(
         &self,
         pod: &Pod,
@@ -254,10 +254,8 @@ impl VolumeManager {
         let mut begun = Vec::new();
         for (position, volume) in volumes.iter().enumerate() {
             match self.set_up(&Wanted { pod, volume, position, arguments }) {
-                Ok(SetUp { mounted: done, kept }) => {
-                    if done.effect == Some(Effect::Changed) {
-                        begun.push(kept);
-                    }
+                Ok(SetUp { mounted: done, begun: new }) => {
+                    begun.extend(new);
                     mounted.push(Mounted { pod_volume: volume.pod_volume.clone(), ..done });
                 }
                 Err(failed) => {

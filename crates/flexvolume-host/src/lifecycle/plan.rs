@@ -68,6 +68,10 @@ pub(super) fn publish(record: Option<&Publish>, seen: Seen, boot: &str) -> Publi
         Phase::Mounted if matches!(seen, Seen::Mounted | Seen::Directory | Seen::Absent) => {
             PublishPlan::Mount(Leftover::None)
         }
+        // The pod had it before, and `unmount` may remove what is in it.
+        Phase::Attaching | Phase::Mounting if seen == Seen::Mounted && record.found != Found::Unknown => {
+            PublishPlan::Mount(Leftover::None)
+        }
         Phase::Unmounting if seen != Seen::Absent => PublishPlan::Mount(Leftover::TakeDown),
         _ => PublishPlan::Mount(left_by_a_call(seen)),
     }
@@ -150,6 +154,13 @@ mod tests {
             plan_publish(Phase::Mounting, Found::Unknown, Seen::Directory),
             PublishPlan::Mount(Leftover::None)
         );
+    }
+
+    #[test]
+    fn what_the_pod_had_before_is_not_taken_down_because_its_mount_never_came_back() {
+        for phase in [Phase::Attaching, Phase::Mounting] {
+            assert_eq!(plan_publish(phase, Found::Mount, Seen::Mounted), PublishPlan::Mount(Leftover::None));
+        }
     }
 
     #[test]

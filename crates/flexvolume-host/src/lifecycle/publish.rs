@@ -45,7 +45,8 @@ impl From<Failure> for SetUpFailure {
 /// A set-up that succeeded.
 pub(super) struct SetUp {
     pub(super) mounted: Mounted,
-    pub(super) kept: Kept<Publish>,
+    /// What is to be undone if another volume of the pod fails.
+    pub(super) begun: Option<Kept<Publish>>,
 }
 
 impl VolumeManager {
@@ -69,7 +70,7 @@ impl VolumeManager {
         let (leftover, mut kept) = match (plan, stored) {
             (PublishPlan::Ready, Some(kept)) => {
                 warn_of_changes(&kept.record, spec);
-                return Ok(self.finished(kept, Effect::Unchanged));
+                return Ok(SetUp { mounted: self.mounted(&kept.record, Effect::Unchanged), begun: None });
             }
             (PublishPlan::Mount(leftover), Some(kept)) => (leftover, kept),
             (PublishPlan::Mount(leftover), None) => {
@@ -80,11 +81,28 @@ impl VolumeManager {
             }
         };
         self.renew(&mut kept.record, &plugin, wanted)?;
+        self.set_up_kept(&plugin, wanted, (kept, leftover))
+    }
+
+    /// A failure takes down what was begun, but not a volume that the pod had before, as after a reboot: `unmount` may
+    /// remove what the pod has written. It stays on record instead.
+    fn set_up_kept(
+        &self,
+        plugin: &Arc<VolumePlugin>,
+        wanted: &Wanted<'_>,
+        (mut kept, leftover): (Kept<Publish>, Leftover),
+    ) -> Result<SetUp, SetUpFailure> {
+        let is_new = leftover == Leftover::TakeDown || kept.record.found == Found::Unknown;
         let before = kept.generation();
-        match self.set_up_recorded(&plugin, wanted, (&mut kept, leftover)) {
-            Ok(effect) => Ok(self.finished(kept, effect)),
+        match self.set_up_recorded(plugin, wanted, (&mut kept, leftover)) {
+            Ok(effect) => {
+                let mounted = self.mounted(&kept.record, effect);
+                let begun = (is_new && effect == Effect::Changed).then_some(kept);
+                Ok(SetUp { mounted, begun })
+            }
             Err(failure) if kept.generation() == before => Err(failure.into()),
-            Err(failure) => Err(SetUpFailure { failure, begun: Some(Box::new(kept)) }),
+            Err(failure) if is_new => Err(SetUpFailure { failure, begun: Some(Box::new(kept)) }),
+            Err(failure) => kept.note(Err(failure)).map_err(SetUpFailure::from),
         }
     }
 
@@ -98,6 +116,7 @@ impl VolumeManager {
         let _device_lock = device.as_ref().map(|device| self.lock_recorded(kept, device)).transpose()?;
         if leftover == Leftover::TakeDown {
             self.take_down(plugin, kept)?;
+            kept.record.found = Found::Unknown;
         }
         let mut attached = String::new();
         if let Some(device) = &device {
@@ -297,10 +316,6 @@ impl VolumeManager {
         record.device = device;
         record.boot.clone_from(&self.boot);
         Ok(())
-    }
-
-    fn finished(&self, kept: Kept<Publish>, effect: Effect) -> SetUp {
-        SetUp { mounted: self.mounted(&kept.record, effect), kept }
     }
 
     fn mounted(&self, record: &Publish, effect: Effect) -> Mounted {
