@@ -315,7 +315,7 @@ pub(crate) fn remove(volume: &Volume, mut record: Record) -> Result<()> {
     refuse_attached(&image)?;
     if record.state != State::Removing {
         record.state = State::Removing;
-        record::store(&volume.record(), &record)?;
+        give_up(volume, &record)?;
         hit("image.removing");
     }
     match fs::rename(&image, volume.trash()) {
@@ -327,6 +327,21 @@ pub(crate) fn remove(volume: &Volume, mut record: Record) -> Result<()> {
     delete(&volume.attempt(&record.uuid))?;
     hit("image.deleted");
     record::remove(&volume.record())
+}
+
+/// Puts down that the data is given up. On a full disk the data itself makes room for that, as nothing else may. Killed
+/// in between, the volume is of no use any more, and the next call removes it.
+fn give_up(volume: &Volume, record: &Record) -> Result<()> {
+    let stored = record::store(&volume.record(), record);
+    let Err(VolumeError::File { source, .. }) = &stored else { return stored };
+    if !matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return stored;
+    }
+    let image = volume.image();
+    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(&image, flags, Mode::empty()).map_err(at("empty image", &image))?;
+    hit("image.emptied");
+    record::store(&volume.record(), record)
 }
 
 /// Errs while a loop device, and so perhaps a mount in some namespace, uses the image. A device that goes with its

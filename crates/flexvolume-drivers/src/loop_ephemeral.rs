@@ -54,6 +54,11 @@ impl LoopEphemeral {
         if directory == self.pool { WhenMissing::Make } else { WhenMissing::Refuse }
     }
 
+    /// Errs when a pool of somebody else's directory is not the one that it was.
+    fn recognise(&self, directory: &Path) -> Result<()> {
+        if directory == self.pool { Ok(()) } else { self.pools.recognise(directory) }
+    }
+
     fn set_up(&self, mount_dir: &Path, options: &Options) -> Result<()> {
         let request = ImageRequest::ephemeral(options, &self.pool)?;
         let volume = Pool::at(request.directory.clone()).volume(request.id.clone());
@@ -62,9 +67,7 @@ impl LoopEphemeral {
             return Ok(());
         }
         volume.pool.prepare(self.when_missing(&request.directory))?;
-        if request.directory != self.pool {
-            self.pools.recognise(&request.directory)?;
-        }
+        self.recognise(&request.directory)?;
         let mount_dir_lock = self.claims.lock(mount_dir)?;
         let outcome = self.set_up_alone(&volume, &request, target);
         mount_dir_lock.discard()?;
@@ -100,10 +103,13 @@ impl LoopEphemeral {
         Ok(())
     }
 
-    /// Whether this mount dir's pod may have written to the volume already.
+    /// Whether this mount dir's pod may have written to the volume already. When there is no telling, it may.
     fn has_data(&self, volume: &Volume, mount_dir: &Path) -> bool {
-        let Lookup::Present(record) = image::look_up(volume, OWNER) else { return false };
-        record.state == State::Ready && belongs_to(&record, mount_dir)
+        match image::look_up(volume, OWNER) {
+            Lookup::Absent => false,
+            Lookup::Present(record) => record.state == State::Ready && belongs_to(&record, mount_dir),
+            Lookup::NotOurs(_) | Lookup::CannotKnow(_) => true,
+        }
     }
 
     fn make_and_mount(&self, volume: &Volume, request: &ImageRequest, target: Target<'_>) -> Result<()> {
@@ -122,6 +128,8 @@ impl LoopEphemeral {
     fn take_down_alone(&self, mount_dir: &Path) -> Result<()> {
         if let Some(volume) = self.volume_at(mount_dir)? {
             volume.pool.prepare(WhenMissing::Refuse)?;
+            // An empty directory below a disk that is away would make the volume look removed.
+            self.recognise(volume.pool.directory())?;
             let lock = volume.lock()?;
             self.unmount_only(&volume, mount_dir)?;
             self.remove(&volume, mount_dir, lock)?;

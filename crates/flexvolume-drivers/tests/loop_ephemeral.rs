@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use support::{Answer, Program, World, answer, crash_points, in_private_mounts, pod_options, tool};
@@ -248,6 +248,51 @@ fn a_lost_or_damaged_record_never_costs_the_data() {
     fs::write(&record, "{").unwrap();
     volume.unmount().failure(&["cannot know", record.to_str().unwrap()]);
     assert!(volume.image().exists());
+}
+
+/// A volume in a small pool of its own, mounted as a disk.
+fn in_a_small_pool() -> (Volume, String) {
+    let world = World::new();
+    let pool = world.path("pool").to_str().unwrap().to_owned();
+    fs::create_dir(&pool).unwrap();
+    tool("mount", &["-t", "tmpfs", "-o", "size=24m,mode=0700", "disk", &pool]);
+    let user = [("size", "16Mi"), ("allocation", "thin"), ("directory", pool.as_str())];
+    (Volume { options: pod_options(UID, &user), world }, pool)
+}
+
+#[test]
+fn a_full_disk_does_not_keep_a_volume_from_being_removed() {
+    if !in_private_mounts("a_full_disk_does_not_keep_a_volume_from_being_removed") {
+        return;
+    }
+    let (volume, pool) = in_a_small_pool();
+    volume.mount().success();
+    let filler = fs::File::create(format!("{pool}/filler")).unwrap();
+    let error = (0..).find_map(|_| (&filler).write_all(&[1; 4096]).err()).unwrap();
+    assert_eq!(error.kind(), ErrorKind::StorageFull);
+    volume.unmount().success();
+    let left: Vec<_> = fs::read_dir(&pool).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "the pool's mark and the filler: {left:?}");
+}
+
+#[test]
+fn a_volume_whose_disk_is_away_is_not_taken_for_removed() {
+    if !in_private_mounts("a_volume_whose_disk_is_away_is_not_taken_for_removed") {
+        return;
+    }
+    let (volume, pool) = in_a_small_pool();
+    volume.mount().success();
+    tool("umount", &[volume.world.target().to_str().unwrap()]);
+    volume.world.assert_no_loops();
+    let away = volume.world.path("away").to_str().unwrap().to_owned();
+    fs::create_dir(&away).unwrap();
+    tool("mount", &["--move", &pool, &away]);
+    fs::set_permissions(&pool, PermissionsExt::from_mode(0o700)).unwrap();
+    volume.unmount().failure(&["is its disk mounted?"]);
+    assert_eq!(fs::read_dir(&pool).unwrap().count(), 0);
+    tool("mount", &["--move", &away, &pool]);
+    volume.unmount().success();
+    assert_eq!(fs::read_dir(&pool).unwrap().count(), 1, "the pool's mark");
 }
 
 #[test]
