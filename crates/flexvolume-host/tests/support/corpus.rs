@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use flexvolume_host::os::runner::{Captured, Ended, Output, Pipes, StartError, StartFailure};
 use flexvolume_host::reply::tolerant::Probe;
-use flexvolume_host::reply::{Asked, Run, explain};
+use flexvolume_host::reply::{Asked, Explanation, Run, explain};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -18,12 +18,12 @@ use crate::corpus_format::{Bytes, Combined, Exit, RuleNumber, Strict, Tolerant};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "read so that a file without them is refused")]
-struct File {
+pub(crate) struct File {
     format: u64,
-    driver: String,
-    language: String,
+    pub(crate) driver: String,
+    pub(crate) language: String,
     note: Option<String>,
-    cases: Vec<Case>,
+    pub(crate) cases: Vec<Case>,
 }
 
 /// A case; the schema describes the fields.
@@ -90,7 +90,15 @@ struct KnownProbe {
 /// # Errors
 /// A sentence with the file, and where it applies the line, and what is expected.
 pub(crate) fn load(folder: &Path) -> Result<Vec<Case>, String> {
-    let mut cases = Vec::new();
+    Ok(load_files(folder)?.into_iter().flat_map(|file| file.cases).collect())
+}
+
+/// [`load`], file by file.
+///
+/// # Errors
+/// As of [`load`].
+pub(crate) fn load_files(folder: &Path) -> Result<Vec<File>, String> {
+    let mut read = Vec::new();
     let mut ids = HashSet::new();
     for path in files(folder)? {
         let text = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -103,7 +111,7 @@ pub(crate) fn load(folder: &Path) -> Result<Vec<Case>, String> {
         if file.cases.is_empty() {
             return Err(format!("{}: expected at least one case", path.display()));
         }
-        for case in file.cases {
+        for case in &file.cases {
             if !ids.insert(case.id.clone()) {
                 let line = line_of(&text, &case.id);
                 return Err(format!(
@@ -112,10 +120,10 @@ pub(crate) fn load(folder: &Path) -> Result<Vec<Case>, String> {
                     case.id
                 ));
             }
-            cases.push(case);
         }
+        read.push(file);
     }
-    Ok(cases)
+    Ok(read)
 }
 
 /// The last line that holds the id.
@@ -158,14 +166,19 @@ pub(crate) struct Difference {
 }
 
 impl Case {
-    /// Runs the case through both readers.
-    pub(crate) fn differences(&self) -> Vec<Difference> {
+    /// What both readers make of the case.
+    pub(crate) fn explanation(&self) -> Explanation {
         let run = self.run();
         let known = self.probe.as_ref().map(|probe| {
             (probe.verb.as_str(), ended_with(&probe.exit, &probe.stdout.0, &probe.stderr.0, Vec::new()))
         });
         let probe = known.as_ref().map(|(verb, run)| Probe { verb, run });
-        let explanation = explain(Asked::parse(&self.call.0), &run, probe);
+        explain(Asked::parse(&self.call.0), &run, probe)
+    }
+
+    /// Runs the case through both readers.
+    pub(crate) fn differences(&self) -> Vec<Difference> {
+        let explanation = self.explanation();
         // In the strict view a field that is not listed is empty; in the tolerant one it is not compared, and neither
         // are the rules, which are there for orientation.
         let listed = |field: &str| field != "rules" && self.tolerant.0.contains_key(field);
