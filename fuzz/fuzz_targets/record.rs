@@ -52,6 +52,7 @@ fn manager() -> VolumeManager {
         secrets: Arc::new(NoSecrets),
         reading: Reading::Tolerant,
         deadlines: Deadlines::default(),
+        settings: Arc::default(),
     });
     let registry = Arc::new(Registry::new(Arc::clone(&host), Vec::new()));
     VolumeManager::new(host, registry)
