@@ -129,6 +129,9 @@ pub(crate) enum Command {
     /// Print the figures of file systems (used by `status --usage` and `resize`, which do not wait for it)
     #[command(hide = true)]
     Statfs(StatfsArguments),
+    /// Become a driver where one directory only is writable (used by `conformance`)
+    #[command(hide = true)]
+    ConformanceFence(ConformanceFenceArguments),
     /// Become a command as root of a user namespace, with a private mount namespace
     #[command(hide = true)]
     InUserNamespace(InUserNamespaceArguments),

@@ -246,6 +246,22 @@ fn the_junit_report_goes_to_a_file() {
 }
 
 #[test]
+fn a_call_without_arguments_can_break_nothing() {
+    let name = "a_call_without_arguments_can_break_nothing";
+    let directory = tempfile::tempdir().unwrap();
+    let precious = directory.path().join("precious");
+    fs::write(&precious, "precious").unwrap();
+    let careless = format!(
+        "case $1 in\nunmount) [ -n \"$2\" ] || {{ rm -rf \"$2\"{}; exit 77; }} ;;\nesac\ncase $1 in",
+        precious.display()
+    );
+    let driver = script(&directory, &PLAIN.replace("case $1 in", &careless));
+    let Some(report) = examined(name, &directory, &driver, &[]) else { return };
+    assert_eq!(fs::read_to_string(precious).unwrap(), "precious", "{report:#}");
+    assert_eq!(verdicts(&report)["missing-arguments"], "passed", "{report:#}");
+}
+
+#[test]
 fn bad_usage_is_told_from_a_bad_driver() {
     let directory = tempfile::tempdir().unwrap();
     let driver = script(&directory, PLAIN);

@@ -1,5 +1,6 @@
 //! Flags of `flexvol conformance`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,6 +54,15 @@ pub(crate) struct ConformanceArguments {
     /// File for the report, instead of standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConformanceFenceArguments {
+    /// The directory that stays writable
+    pub(crate) directory: PathBuf,
+    /// The driver's program and its arguments
+    #[arg(last = true, required = true)]
+    pub(crate) command: Vec<OsString>,
 }
 
 /// `--level`.

@@ -4,15 +4,18 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use flexvolume_host::conformance::{
-    CheckReport, Interruption, Level, PlaceError, PrivatePlace, Report, Subject, run as run_suite, to_junit,
+    CheckReport, Interruption, Level, PlaceError, PrivatePlace, Report, Subject, enter_fence,
+    run as run_suite, to_junit,
 };
 use flexvolume_host::contract::{DriverName, Options, Secret};
+use flexvolume_host::os::System;
 use flexvolume_host::os::signals::Signals;
 
 use super::call::program;
-use crate::args::{ConformanceArguments, Global, OutputFormat, ReportFormat};
+use super::container_init::become_command;
+use crate::args::{ConformanceArguments, ConformanceFenceArguments, Global, OutputFormat, ReportFormat};
 use crate::call_options::{parse_file, read, split};
-use crate::failure::{BAD_INPUT, Failure, NOT_FOUND, OK, STEP_FAILED};
+use crate::failure::{BAD_INPUT, Failure, NOT_FOUND, OK, RUN_FAILED, STEP_FAILED};
 use crate::output::write_out;
 use crate::secrets::ManifestSecrets;
 use crate::session::Session;
@@ -55,6 +58,12 @@ pub(super) fn run(global: &Global, arguments: &ConformanceArguments) -> Result<u
     Ok(if report.level >= Some(wanted) { OK } else { STEP_FAILED })
 }
 
+/// `flexvol conformance-fence`.
+pub(super) fn fence(arguments: &ConformanceFenceArguments) -> Result<u8, Failure> {
+    enter_fence(&System::host(), &arguments.directory).map_err(|error| Failure::new(RUN_FAILED, error))?;
+    Err(become_command(&arguments.command))
+}
+
 impl From<PlaceError> for Failure {
     fn from(error: PlaceError) -> Self {
         Failure::new(STEP_FAILED, error)
@@ -73,7 +82,9 @@ fn subject(session: &Session, arguments: &ConformanceArguments) -> Result<Subjec
         environment.push((variable.into(), value.into()));
     }
     let options = options(arguments)?;
-    Ok(Subject { program, name, options, environment, deadline: arguments.call_timeout })
+    // Ourselves, even if the file has been replaced meanwhile.
+    let fence = vec!["/proc/self/exe".into(), "conformance-fence".into()];
+    Ok(Subject { program, name, fence, options, environment, deadline: arguments.call_timeout })
 }
 
 /// The name under which it is installed, or what would be one for a program that is not.

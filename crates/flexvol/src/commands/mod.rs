@@ -38,6 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Driver(DriverCommand::Explain(arguments)) => driver_explain::run(global, arguments),
         Command::Call(arguments) => call::run(global, arguments),
         Command::Conformance(arguments) => conformance::run(global, arguments),
+        Command::ConformanceFence(arguments) => conformance::fence(arguments),
         Command::Mount(arguments) => mount::run(global, arguments),
         Command::Unmount(arguments) => unmount::run(global, arguments),
         Command::Resize(arguments) => resize::run(global, arguments),

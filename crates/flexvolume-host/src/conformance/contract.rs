@@ -113,10 +113,10 @@ pub(super) fn unknown_verb(trial: &mut Trial<'_>) -> Outcome {
 
 pub(super) fn missing_arguments(trial: &mut Trial<'_>) -> Outcome {
     let fix = "count the arguments first, and answer Failure when they are too few";
-    let nothing = trial.raw(Asked::Nonsense(""), &[]);
+    let nothing = trial.fenced(Asked::Nonsense(""), &[])?;
     ends_by_itself(trial, &nothing, fix);
     for verb in Verb::ALL.into_iter().filter(|verb| *verb != Verb::Init) {
-        let answer = trial.raw(Asked::Call(verb), &[verb.as_str()]);
+        let answer = trial.fenced(Asked::Call(verb), &[verb.as_str()])?;
         ends_by_itself(trial, &answer, fix);
         // With nothing to do, a call that only says yes to everything does no harm.
         let harmless = matches!(verb, Verb::Attach | Verb::IsAttached | Verb::Detach | Verb::GetVolumeName);
@@ -139,18 +139,13 @@ pub(super) fn broken_options(trial: &mut Trial<'_>) -> Outcome {
     super::volume::make_dir(&volume.mount_dir)?;
     let mount_dir = volume.mount_dir.to_string_lossy().into_owned();
     for options in ["", "{", "{\"kubernetes.io/fsType\":", "no json", "[]"] {
-        let answer = trial.raw(Asked::Call(Verb::Mount), &["mount", &mount_dir, options]);
-        let mounted = trial.is_mounted(&volume.mount_dir)?;
-        if mounted || trial.meaning(&answer).is_success() {
-            let happened = format!("{}; mounted: {mounted}", answer.printed());
+        let answer = trial.fenced(Asked::Call(Verb::Mount), &["mount", &mount_dir, options])?;
+        if trial.meaning(&answer).is_success() {
             let fix = "look at the exit status of what reads the JSON (`jq -e`), and stop";
-            trial.found([&answer.call, "Failure, and nothing mounted", &happened, fix]);
+            trial.found([&answer.call, "Failure", &answer.printed(), fix]);
         }
         if !ends_by_itself(trial, &answer, "never wait for input") {
             return Err(Stop::Failed);
-        }
-        while trial.is_mounted(&volume.mount_dir)? {
-            trial.system.mounter.unmount(&volume.mount_dir)?;
         }
     }
     Ok(())

@@ -1,12 +1,14 @@
 //! The life of a volume, and what is asked during it.
 
+use std::fs;
+
 use flexvolume::{Call, Verb};
 use flexvolume_os::runner::Pipes;
 
 use super::answer::{Answer, Meaning};
 use super::contract::object;
 use super::stage::{Outcome, Stop, Times, Trial};
-use super::volume::{NODE, Volume};
+use super::volume::{NODE, Volume, make_dir};
 use crate::Reading;
 use crate::reply::Asked;
 use crate::reply::tolerant::NONSENSE;
@@ -36,8 +38,8 @@ fn live(trial: &mut Trial<'_>, suffix: &str) -> Outcome {
 pub(super) fn clean_replies(trial: &mut Trial<'_>) -> Outcome {
     trial.call(&Call::Init);
     trial.raw(Asked::Nonsense(NONSENSE), &[NONSENSE]);
-    trial.raw(Asked::Call(Verb::Mount), &["mount"]);
     let volume = trial.volume("replies")?;
+    onto_a_file(trial, &volume)?;
     let lived = trial.up(&volume).and_then(|()| trial.down(&volume));
     for answer in std::mem::take(&mut trial.answers) {
         if let Some(happened) = uncleanness(&answer) {
@@ -47,6 +49,18 @@ pub(super) fn clean_replies(trial: &mut Trial<'_>) -> Outcome {
         }
     }
     Ok(lived?)
+}
+
+/// Mounts that fail, for how a failure is told.
+fn onto_a_file(trial: &mut Trial<'_>, volume: &Volume) -> Outcome {
+    if let Some(parent) = volume.mount_dir.parent() {
+        make_dir(parent)?;
+    }
+    fs::write(&volume.mount_dir, "in the way")?;
+    trial.call(&volume.mount());
+    // A driver may have replaced it.
+    let _ = fs::remove_file(&volume.mount_dir);
+    Ok(())
 }
 
 /// What is not clean about a reply.

@@ -13,6 +13,7 @@ mod answer;
 mod check;
 mod contract;
 mod faults;
+mod fence;
 mod junit;
 mod leftovers;
 mod life;
@@ -26,6 +27,7 @@ mod suite;
 mod volume;
 
 pub use check::{CHECKS, Check, Level, document};
+pub use fence::enter_fence;
 pub use junit::to_junit;
 pub use place::{PlaceError, PrivatePlace};
 pub use report::{CheckReport, Finding, Report, Verdict};

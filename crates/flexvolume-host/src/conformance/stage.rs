@@ -10,6 +10,7 @@ use flexvolume::{Call, Capabilities, Encoding, Verb};
 use flexvolume_os::System;
 use flexvolume_os::command::{Command, EndOfRun, Streams};
 use flexvolume_os::mount::{MountError, MountPoint};
+use flexvolume_os::runner::Ended;
 
 use super::answer::{Answer, Meaning, shown};
 use super::leftovers::Before;
@@ -127,6 +128,9 @@ pub(super) struct Trial<'a> {
     pub(super) secrets: Vec<String>,
 }
 
+/// The exit code of a fence that could not be put up.
+const NO_FENCE: i32 = 125;
+
 const SEE_WHY: &str = "run the call by hand with `flexvol call`, and mend what the driver says";
 const SEE_HOW_IT_READS: &str =
     "print one JSON object and nothing else, in time; `flexvol driver explain` shows how an answer is read";
@@ -174,6 +178,25 @@ impl Trial<'_> {
         let answer = Answer { call: format!("call with the arguments {arguments:?}"), asked, run };
         self.answers.push(answer.clone());
         answer
+    }
+
+    /// Makes a call that makes no sense, with nothing but this trial's world in reach of what it may break.
+    ///
+    /// # Errors
+    /// [`Stop::Undecided`] when there is no fence.
+    pub(super) fn fenced(&mut self, asked: Asked<'static>, arguments: &[&str]) -> Result<Answer, Stop> {
+        let mut words = self.subject.fence.iter().cloned();
+        let Some(program) = words.next() else { return Err(Stop::Undecided("there is no fence".to_owned())) };
+        let driver = [OsString::from(&self.root), "--".into(), OsString::from(&self.subject.program)];
+        let words = words.chain(driver).chain(arguments.iter().map(OsString::from));
+        let run = self.system.runner.run(&self.prepared(program.into(), words.collect()));
+        if let Ok(Ended::Exited(NO_FENCE)) = run.as_ref().map(|output| output.ended) {
+            let why = Answer { call: String::new(), asked, run }.printed();
+            return Err(Stop::Undecided(format!("the rest of the machine cannot be made read-only: {why}")));
+        }
+        let answer = Answer { call: format!("call with the arguments {arguments:?}"), asked, run };
+        self.answers.push(answer.clone());
+        Ok(answer)
     }
 
     /// How the host of this trial understands an answer.
@@ -315,13 +338,17 @@ impl Trial<'_> {
         })
     }
 
-    /// The driver as the host of this trial starts it. Every argument counts as secret: findings show none.
     fn command(&self, arguments: Vec<OsString>) -> Command {
+        self.prepared(self.subject.program.clone(), arguments)
+    }
+
+    /// A program as the host of this trial starts the driver. Every argument counts as secret: findings show none.
+    fn prepared(&self, program: PathBuf, arguments: Vec<OsString>) -> Command {
         let (streams, end) = match self.reading {
             Reading::Strict => (Streams::Shared, EndOfRun::EndOfFile),
             Reading::Tolerant => (Streams::Apart, EndOfRun::Exit),
         };
-        let mut command = Command::new(&self.subject.program, self.subject.deadline)
+        let mut command = Command::new(program, self.subject.deadline)
             .directory(self.root.join(WORKING_DIRECTORY))
             .variable("TMPDIR", self.root.join(TEMPORARY))
             .variable("FLEXVOL_STATE_DIR", self.root.join(STATE))

@@ -25,6 +25,9 @@ pub struct Subject {
     pub program: PathBuf,
     /// Its name, from which the directories for mounts are made.
     pub name: DriverName,
+    /// A program and its first arguments, to be followed by a directory and the command line of a driver: it must run
+    /// that command with [`enter_fence`](super::enter_fence) around that directory. Calls that make no sense go through it.
+    pub fence: Vec<OsString>,
     /// The options of every volume; secrets go to `mount` only. Name and pod are set by the suite.
     pub options: Options,
     /// Variables on top of the inherited environment.
