@@ -159,8 +159,15 @@ fn when_one_volume_fails_all_that_was_begun_is_undone_in_reverse_order() {
     assert!(cause.contains("no space at all"), "{cause}");
     assert_eq!(stage.mounted("uid-1", "plain", "before"), 1, "what was mounted before stays");
     assert_eq!(stage.calls("plain"), ["mount", "mount", "unmount"]);
-    let undone =
-        ["failing unmount", "plain unmount", "device unmount", "device unmountdevice", "device detach"];
+    // Once for the mount that is seen, and once for what may be left that is not.
+    let undone = [
+        "failing unmount",
+        "failing unmount",
+        "plain unmount",
+        "device unmount",
+        "device unmountdevice",
+        "device detach",
+    ];
     assert_eq!(stage.undoing_calls(), undone);
     assert_eq!(manager.status().unwrap().volumes.len(), 1);
     manager.unmount(&uid("uid-1")).unwrap();
@@ -288,6 +295,31 @@ fn what_is_unmounted_by_hand_is_mounted_again() {
     assert_eq!(stage.mounted("uid-1", "device", "pv-1"), 1);
     assert_eq!(stage.calls("device").iter().filter(|verb| *verb == "attach").count(), 1);
     manager.unmount(&uid("uid-1")).unwrap();
+    nothing_is_left(&stage);
+}
+
+#[test]
+fn what_a_driver_has_made_elsewhere_is_taken_back_although_the_mount_dir_is_gone() {
+    if !in_mount_namespace("what_a_driver_has_made_elsewhere_is_taken_back_although_the_mount_dir_is_gone") {
+        return;
+    }
+    let stage = Stage::new();
+    let untidy = drivers::PLAIN
+        .replace("mount)\n", "mount) touch @STATE@/image; [ -e @STATE@/works ] || fail 'not today'\n")
+        .replace("unmount) umount", "unmount) rm @STATE@/image; umount");
+    stage.install("plain", &untidy);
+    let (manager, state) = (stage.manager(), stage.state("plain"));
+    manager.mount(&pod("uid-1"), &[inline("plain", "data")], NO_ARGUMENTS).unwrap_err();
+    assert!(!state.join("image").exists(), "{:?}", stage.calls("plain"));
+    nothing_is_left(&stage);
+
+    fs::write(state.join("works"), "").unwrap();
+    manager.mount(&pod("uid-1"), &[inline("plain", "data")], NO_ARGUMENTS).unwrap();
+    let mount_dir = stage.mount_dir("uid-1", "plain", "data");
+    flexvolume_host::os::System::host().mounter.unmount(&mount_dir).unwrap();
+    fs::remove_dir(&mount_dir).unwrap();
+    manager.unmount(&uid("uid-1")).unwrap();
+    assert!(!state.join("image").exists(), "{:?}", stage.calls("plain"));
     nothing_is_left(&stage);
 }
 

@@ -192,9 +192,10 @@ impl VolumeManager {
         if before == Seen::Symlink && !matches!(kept.record.found, Found::Symlink | Found::Unknown) {
             return Err(Failure::new(STEP, look::symlink_refusal(mount_dir)));
         }
+        let unseen = before == Seen::Absent && matches!(kept.record.phase, Phase::Mounting | Phase::Mounted);
         kept.retreat(Phase::Unmounting);
         hit("lifecycle.unmount.recorded");
-        let mut said = unmounter.tear_down();
+        let mut said = if unseen { unmounter.tear_down_unseen() } else { unmounter.tear_down() };
         let mut after = self.look(mount_dir)?;
         let mut stacked = self.stacked(after, mount_dir);
         // Some drivers mount once more at each call: one unmount each.
@@ -346,7 +347,10 @@ fn judge_unmount(
 ) -> Result<Effect, Failure> {
     const STEP: &str = "unmount";
     match (after, said) {
-        (Seen::Absent, said) => Ok(said.unwrap_or(Effect::Changed)),
+        (Seen::Absent, said) => Ok(said.unwrap_or_else(|error| {
+            tracing::info!(%error, mount_dir = %mount_dir.display(), "the mount dir is gone, so the volume counts as unmounted");
+            Effect::Changed
+        })),
         (Seen::Mounted | Seen::Dead, Ok(_)) => Err(Failure::new(STEP, still_mounted(mount_dir))),
         (Seen::File, Ok(_)) => Err(Failure::new(STEP, left_file(mount_dir))),
         (Seen::Symlink, Ok(_)) => Err(Failure::new(STEP, left_symlink(mount_dir))),

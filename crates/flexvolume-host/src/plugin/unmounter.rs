@@ -46,6 +46,23 @@ impl Unmounter {
     }
 }
 
+impl Unmounter {
+    /// `unmount` although the mount dir is gone, for a volume that is known to have been begun: what a driver has made
+    /// elsewhere and could not take back (it was ended at its deadline) goes no other way. Kubernetes leaves this call
+    /// out, and so does the strict reading.
+    ///
+    /// # Errors
+    /// [`PluginError`]; many drivers fail here because the mount dir is gone.
+    pub fn tear_down_unseen(&self) -> Result<Effect, PluginError> {
+        if self.plugin.host().reading == Reading::Strict {
+            return self.tear_down_strictly();
+        }
+        let call = Call::Unmount { path: self.mount_dir.clone() };
+        let undo = Undo { call: &call, path: &self.mount_dir, device: "" };
+        self.plugin.take_away(undo, Found::Absent).map(|()| Effect::Changed)
+    }
+}
+
 /// A call that undoes a mount.
 #[derive(Clone, Copy)]
 pub(super) struct Undo<'a> {
