@@ -117,7 +117,9 @@ impl Scratch {
 
     fn refuse_mounts_below(&self, mount_dir: &Path) -> Result<()> {
         let table = self.system.mounter.table()?;
-        let Some(mount) = table.below(mount_dir).next() else { return Ok(()) };
+        // The table has no symlinks in its paths, but the root may lie below one.
+        let real = fs::canonicalize(mount_dir).map_err(at("resolve mount dir", mount_dir))?;
+        let Some(mount) = table.below(&real).next() else { return Ok(()) };
         let remedy = format!("{} is mounted below it; unmount that first", mount.mount_point.display());
         Err(VolumeError::Busy { path: mount_dir.to_owned(), remedy })
     }

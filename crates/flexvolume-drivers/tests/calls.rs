@@ -220,6 +220,28 @@ fn scratch_never_crosses_a_mount() {
     scratch.unmount().failure(&["is a mount point"]);
 }
 
+/// The mount table knows no symlinks: without resolving them the pod's files went before the mount was noticed.
+#[test]
+fn scratch_sees_a_mount_below_a_root_that_is_a_symlink() {
+    if !in_private_mounts("scratch_sees_a_mount_below_a_root_that_is_a_symlink") {
+        return;
+    }
+    let world = World::new();
+    symlink(world.path(""), world.path("link")).unwrap();
+    let mount_dir = world.path("link/target");
+    let mount_dir = mount_dir.to_str().unwrap();
+    let options = pod_options("uid", &[]);
+    world.call(Program::Scratch, &["mount", mount_dir, &options]).success();
+    let below = world.target().join("z");
+    fs::create_dir(&below).unwrap();
+    fs::write(world.target().join("a"), "x").unwrap();
+    tool("mount", &["-t", "tmpfs", "foreign", below.to_str().unwrap()]);
+    world.call(Program::Scratch, &["unmount", mount_dir]).failure(&["is mounted below it"]);
+    assert!(world.target().join("a").exists());
+    tool("umount", &[below.to_str().unwrap()]);
+    world.call(Program::Scratch, &["unmount", mount_dir]).success();
+}
+
 #[test]
 fn scratch_that_dies_is_called_again() {
     for verb in ["mount", "unmount"] {
