@@ -102,6 +102,9 @@ impl Pool {
         if !metadata.is_dir() {
             return refuse("is not a directory");
         }
+        if ![0, rustix::process::geteuid().as_raw()].contains(&metadata.uid()) {
+            return refuse("belongs to another user, who could exchange what is in it: give it to root");
+        }
         if metadata.mode() & 0o022 != 0 {
             return refuse("can be written by other users: set its mode to 0700");
         }
@@ -243,6 +246,17 @@ mod tests {
         fs::write(&file, "").unwrap();
         assert!(refusal(file).ends_with("is not a directory"));
         assert!(refusal(root.path().join("gone")).contains("mount its disk"));
+    }
+
+    #[test]
+    fn a_pool_of_another_user_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        if std::os::unix::fs::chown(root.path(), Some(12_345), None).is_err() {
+            eprintln!("skipped: a_pool_of_another_user_is_refused: needs root");
+            return;
+        }
+        let error = Pool::at(root.path().to_owned()).prepare(WhenMissing::Refuse).unwrap_err().to_string();
+        assert!(error.contains("belongs to another user"), "{error}");
     }
 
     #[test]
