@@ -26,3 +26,19 @@ fn the_strict_reading_does_what_kubernetes_does() {
     let last = said.lines().last().unwrap_or_default();
     assert!(last.ends_with(" passed, 0 failed") && !last.starts_with("0 "), "{last}");
 }
+
+#[test]
+fn what_no_host_should_do_is_told_in_the_documentation() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(here.join("../../docs/kubernetes.md")).unwrap();
+    let mut apart = 0;
+    for entry in std::fs::read_dir(here.join("tests/oracle")).unwrap() {
+        let path = entry.unwrap().path();
+        if std::fs::read_to_string(&path).unwrap().contains("\"in_tree_bug\"") {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            assert!(page.contains(&format!("`{name}`")), "{name} is not in docs/kubernetes.md");
+            apart += 1;
+        }
+    }
+    assert_eq!(apart, 9, "scenarios that are listed apart");
+}
