@@ -38,8 +38,13 @@ impl Before {
     }
 
     fn new_loop_devices(&self, root: &Path) -> Vec<(PathBuf, PathBuf)> {
-        let ours = |(_, backing): &(PathBuf, PathBuf)| backing.starts_with(root);
-        loop_devices_now().difference(&self.loop_devices).filter(|device| ours(device)).cloned().collect()
+        loop_devices_now()
+            .difference(&self.loop_devices)
+            .filter(|(device, backing)| {
+                backing.starts_with(root) || is_behind_the_fence(device, backing, root)
+            })
+            .cloned()
+            .collect()
     }
 
     /// Takes away, as well as it can be done, what a check left: processes, mounts of this namespace, loop devices
@@ -57,6 +62,13 @@ impl Before {
             let _ = loop_device::detach(&device);
         }
     }
+}
+
+/// A file of the world at `root` whose loop device was made behind the fence: the kernel names it as it was seen there,
+/// from the top of the world.
+fn is_behind_the_fence(device: &Path, backing: &Path, root: &Path) -> bool {
+    let file = root.join(backing.strip_prefix("/").unwrap_or(backing));
+    loop_device::find(&file).is_ok_and(|found| found.iter().any(|status| status.path == device))
 }
 
 /// Every loop device in use, with its backing file.
