@@ -6,6 +6,9 @@
 //! `bench_call volumes PLUGIN_DIR VENDOR/DRIVER ROOT COUNT` mounts all but the last of COUNT volumes below ROOT and
 //! prints `ready`; then, for each line on standard input, it sets the last one up, tears it down, and prints how many
 //! nanoseconds that took. At the end of the input it unmounts the others.
+//!
+//! `bench_call references ROOT COUNT ROUNDS` makes COUNT mounts below ROOT, in a mount namespace that is its own already,
+//! and prints the median nanoseconds of the question who else uses one of them.
 #![expect(clippy::print_stdout, reason = "it prints what it measures")]
 #![expect(clippy::disallowed_methods, reason = "it measures what a bare start of a program costs")]
 
@@ -20,6 +23,7 @@ use std::time::{Duration, Instant};
 use flexvolume_host::contract::{Access, DriverName, PodUid, VolumeName};
 use flexvolume_host::lifecycle::{PodVolume, VolumeManager};
 use flexvolume_host::os::System;
+use flexvolume_host::os::mount::{Access as MountAccess, FileSystemMount};
 use flexvolume_host::plugin::Attachments;
 use flexvolume_host::registry::Registry;
 use flexvolume_host::spec::{MounterArguments, Pod, Source, VolumeSpec};
@@ -36,6 +40,9 @@ fn main() -> Result<()> {
         ["call", plugin_dir, driver, rounds] => measure_call(Path::new(plugin_dir), driver, rounds.parse()?),
         ["volumes", plugin_dir, driver, root, count] => {
             serve_volumes(Path::new(plugin_dir), driver, Path::new(root), count.parse()?)
+        }
+        ["references", root, count, rounds] => {
+            measure_references(Path::new(root), count.parse()?, rounds.parse()?)
         }
         _ => Err("see the head of bench_call.rs for the arguments".into()),
     }
@@ -85,6 +92,35 @@ fn bare(program: &Path) -> Result<Duration> {
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
+}
+
+fn measure_references(root: &Path, count: usize, rounds: usize) -> Result<()> {
+    let mounter = System::host().mounter;
+    let memory = FileSystemMount {
+        source: "bench".into(),
+        fs_type: "tmpfs".to_owned(),
+        access: MountAccess::ReadWrite,
+        data: vec!["size=64k".to_owned()],
+    };
+    let place = |number: usize| -> Result<PathBuf> {
+        let place = root.join(format!("plugins/kubernetes.io/flexvolume/v/d/mounts/pv-{number}"));
+        std::fs::create_dir_all(&place)?;
+        Ok(place)
+    };
+    for number in 1..count {
+        mounter.mount(&memory, &place(number)?)?;
+    }
+    let (device, user) = (place(count / 2)?, place(count)?);
+    mounter.bind(&device, &user)?;
+    let ask = || -> Result<Duration> {
+        let start = Instant::now();
+        let table = mounter.table()?;
+        let users = table.references(&device).len();
+        let took = start.elapsed();
+        if users == 1 { Ok(took) } else { Err(format!("{users} users were found instead of one").into()) }
+    };
+    println!("{}", median((0..rounds).map(|_| ask()).collect::<Result<_>>()?).as_nanos());
+    Ok(())
 }
 
 fn serve_volumes(plugin_dir: &Path, driver: &str, root: &Path, count: usize) -> Result<()> {

@@ -40,7 +40,7 @@ fn measure(programs: &Programs, report: &mut dyn FnMut(Outcome)) -> Result<()> {
 }
 
 /// The bench is pinned to one CPU, on which nothing goes side by side.
-fn on_all_cpus() -> Command {
+pub(super) fn on_all_cpus() -> Command {
     let mut command = Command::new("taskset");
     command.args(["--cpu-list", &format!("0-{}", online().saturating_sub(1))]);
     let works = process::output(Command::new("taskset").args(["--cpu-list", "0", "true"]));

@@ -13,14 +13,46 @@ pub(super) struct Figure {
     pub(super) name: &'static str,
     /// The unit of value and goal; `ratio` for none.
     pub(super) unit: &'static str,
-    /// The value may be at most this.
-    pub(super) at_most: f64,
+    goal: Goal,
+}
+
+/// What a value should be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Goal {
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Goal::AtMost(most) => value <= most,
+            Goal::AtLeast(least) => value >= least,
+        }
+    }
+
+    fn number(self) -> f64 {
+        let (Goal::AtMost(number) | Goal::AtLeast(number)) = self;
+        number
+    }
+
+    fn sign(self) -> &'static str {
+        match self {
+            Goal::AtMost(_) => "<=",
+            Goal::AtLeast(_) => ">=",
+        }
+    }
 }
 
 impl Figure {
     /// A figure whose value may be at most `at_most`.
     pub(super) const fn at_most(name: &'static str, at_most: f64, unit: &'static str) -> Self {
-        Self { name, unit, at_most }
+        Self { name, unit, goal: Goal::AtMost(at_most) }
+    }
+
+    /// A figure whose value must be at least `at_least`.
+    pub(super) const fn at_least(name: &'static str, at_least: f64, unit: &'static str) -> Self {
+        Self { name, unit, goal: Goal::AtLeast(at_least) }
     }
 
     /// What was measured for it.
@@ -41,7 +73,7 @@ impl Figure {
 
 impl fmt::Display for Figure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:<44} <= {} {}", self.name, self.at_most, self.unit)
+        write!(out, "{:<44} {} {} {}", self.name, self.goal.sign(), self.goal.number(), self.unit)
     }
 }
 
@@ -63,7 +95,7 @@ impl Outcome {
     /// Whether the goal holds; unknown where it cannot be measured.
     pub(super) fn holds(&self) -> Option<bool> {
         match &self.result {
-            Measurement::Value(value) => Some(*value <= self.figure.at_most),
+            Measurement::Value(value) => Some(self.figure.goal.holds(*value)),
             Measurement::Skipped(_) => None,
             Measurement::Failed(_) => Some(false),
         }
@@ -78,8 +110,8 @@ impl Outcome {
     }
 
     fn text(&self) -> String {
-        let Figure { name, unit, at_most } = self.figure;
-        let goal = format!("{unit:<6} goal <= {at_most:<6}");
+        let Figure { name, unit, goal } = self.figure;
+        let goal = format!("{unit:<6} goal {} {:<6}", goal.sign(), goal.number());
         match &self.result {
             Measurement::Value(value) => {
                 let verdict = if self.holds() == Some(true) { "holds" } else { "MISSED" };
@@ -91,9 +123,9 @@ impl Outcome {
     }
 
     fn json(&self) -> serde_json::Value {
-        let Figure { name, unit, at_most } = self.figure;
-        let mut object =
-            json!({"name": name, "value": null, "unit": unit, "goal": at_most, "holds": self.holds()});
+        let Figure { name, unit, goal } = self.figure;
+        let (number, holds) = (goal.number(), self.holds());
+        let mut object = json!({"name": name, "value": null, "unit": unit, "goal": number, "bound": goal.sign(), "holds": holds});
         match &self.result {
             Measurement::Value(value) => object["value"] = json!(value),
             Measurement::Skipped(why) => object["skipped"] = json!(why),
@@ -118,10 +150,21 @@ mod tests {
     }
 
     #[test]
+    fn a_speed_has_its_goal_below() {
+        let speed = Figure::at_least("reply.a", 200.0, "MB/s");
+        assert_eq!(speed.value(200.0).holds(), Some(true));
+        assert_eq!(speed.value(199.0).holds(), Some(false));
+        assert!(speed.value(199.0).text().contains("goal >= 200    MISSED"), "{}", speed.value(199.0).text());
+    }
+
+    #[test]
     fn the_lines_say_value_goal_and_verdict() {
         assert!(FIGURE.value(2.0).text().contains("MISSED"));
         let line = FIGURE.value(1.25).json().to_string();
-        assert_eq!(line, r#"{"goal":1.5,"holds":true,"name":"driver.a","unit":"ratio","value":1.25}"#);
+        assert_eq!(
+            line,
+            r#"{"bound":"<=","goal":1.5,"holds":true,"name":"driver.a","unit":"ratio","value":1.25}"#
+        );
         let line = FIGURE.skipped("needs root").json().to_string();
         assert!(line.contains(r#""skipped":"needs root""#) && line.contains(r#""value":null"#), "{line}");
     }

@@ -26,12 +26,7 @@ pub(super) const CALL: Group = Group { figures: &[CALL_FIGURE], measure: measure
 pub(super) const VOLUMES: Group = Group { figures: &[VOLUMES_FIGURE], measure: measure_volumes };
 
 fn measure_call(programs: &Programs, report: &mut dyn FnMut(Outcome)) -> Result<()> {
-    let plugins = install(programs, &programs.scratch("call")?, "loop")?;
-    let mut command = Command::new(programs.get("bench_call")?);
-    command.arg("call").arg(&plugins).args(["flexvol/loop", CALL_ROUNDS]);
-    let text = process::capture(&mut command)?;
-    let words: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-    let [call, bare] = words[..] else { bail!("bench_call printed {text:?}") };
+    let (call, bare) = call(programs, &programs.scratch("call")?)?;
     report(CALL_FIGURE.value(call / bare));
     Ok(())
 }
@@ -41,13 +36,30 @@ fn measure_volumes(programs: &Programs, report: &mut dyn FnMut(Outcome)) -> Resu
         report(VOLUMES_FIGURE.skipped("needs a mount namespace of its own"));
         return Ok(());
     }
-    let folder = programs.scratch("volumes")?;
-    let plugins = install(programs, &folder, "memory")?;
-    let mut many = Volumes::start(programs, &plugins, &folder.join("many"), 1000)?;
+    report(VOLUMES_FIGURE.value(among_others(programs, &programs.scratch("volumes")?, 1000)?));
+    Ok(())
+}
+
+/// The time of a volume among `count` divided by that of one among 10.
+pub(super) fn among_others(programs: &Programs, folder: &Path, count: u32) -> Result<f64> {
+    let plugins = install(programs, folder, "memory")?;
+    let mut many = Volumes::start(programs, &plugins, &folder.join("many"), count)?;
     let mut few = Volumes::start(programs, &plugins, &folder.join("few"), 10)?;
-    report(VOLUMES_FIGURE.value(timing::ratio(VOLUME_ROUNDS, || many.cycle(), || few.cycle())?));
+    let ratio = timing::ratio(VOLUME_ROUNDS, || many.cycle(), || few.cycle())?;
     many.end()?;
-    few.end()
+    few.end()?;
+    Ok(ratio)
+}
+
+/// The median nanoseconds of a whole call of `loop`, and of a bare start of the same program.
+pub(super) fn call(programs: &Programs, folder: &Path) -> Result<(f64, f64)> {
+    let plugins = install(programs, folder, "loop")?;
+    let mut command = Command::new(programs.get("bench_call")?);
+    command.arg("call").arg(&plugins).args(["flexvol/loop", CALL_ROUNDS]);
+    let text = process::capture(&mut command)?;
+    let words: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let [call, bare] = words[..] else { bail!("bench_call printed {text:?}") };
+    Ok((call, bare))
 }
 
 /// Puts a driver into a plugin directory below `folder`, where a host finds it as `flexvol/NAME`.

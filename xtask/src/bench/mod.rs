@@ -6,7 +6,11 @@ mod discovery;
 mod driver;
 mod figure;
 mod host;
+mod in_tree;
+mod mounts;
+mod ownership;
 mod programs;
+mod reply;
 mod timing;
 
 use std::path::{Path, PathBuf};
@@ -19,7 +23,7 @@ use crate::keeper::{Kept, MARK};
 use crate::process;
 use crate::workspace::Metadata;
 use figure::{Figure, Outcome};
-use programs::Programs;
+use programs::{Choices, Programs};
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]
@@ -33,6 +37,8 @@ pub(crate) struct Arguments {
     /// Name the figures and their goals, and measure nothing
     #[arg(long)]
     list: bool,
+    #[command(flatten)]
+    choices: Choices,
     /// Measure with the programs in this folder, in the namespaces that this process is already in
     #[arg(long, hide = true)]
     inside: Option<PathBuf>,
@@ -54,7 +60,7 @@ struct Group {
     measure: fn(&Programs, &mut dyn FnMut(Outcome)) -> Result<()>,
 }
 
-const GROUPS: [&Group; 7] = [
+const GROUPS: [&Group; 12] = [
     &driver::SIZES,
     &driver::LOOP,
     &driver::LOOP_EPHEMERAL,
@@ -62,6 +68,11 @@ const GROUPS: [&Group; 7] = [
     &host::VOLUMES,
     &cli::GROUP,
     &discovery::GROUP,
+    &reply::GROUP,
+    &mounts::VOLUMES,
+    &mounts::REFERENCES,
+    &ownership::GROUP,
+    &in_tree::GROUP,
 ];
 
 /// Measures, prints, and fails if a goal does not hold.
@@ -78,7 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     match &arguments.inside {
-        Some(folder) => measure(arguments, &groups, &Programs::load(folder)?),
+        Some(folder) => measure(arguments, &groups, &Programs::load(folder, arguments.choices.clone())?),
         None => measure_apart(arguments),
     }
 }
@@ -101,7 +112,11 @@ fn start_inside(arguments: &Arguments, folder: &Path) -> Result<()> {
     command
         .args(["bench", "--output", format, "--only", &arguments.only, "--inside"])
         .arg(folder)
+        .args(["--files", &arguments.choices.files.to_string()])
         .env(MARK, folder);
+    if let Some(oracle) = &arguments.choices.oracle {
+        command.arg("--oracle").arg(oracle);
+    }
     process::run(&mut command).context("a goal does not hold, or a measurement failed")
 }
 

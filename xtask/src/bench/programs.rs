@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use clap::Args;
 
 use crate::drivers::{self, Build};
 use crate::process;
@@ -33,10 +34,22 @@ int main(int count, char **words) {
 }
 "#;
 
-/// A folder with every program.
+/// A folder with every program, and what was chosen for this run.
 #[derive(Debug)]
 pub(super) struct Programs {
     folder: PathBuf,
+    pub(super) choices: Choices,
+}
+
+/// What is measured, where there is a choice.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Choices {
+    /// How many files are given to a group; fewer are quicker, and a less certain figure
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
+    pub(super) files: usize,
+    /// Folder with the Go program that runs Kubernetes' own plugin: measures it as well, and compares
+    #[arg(long, value_name = "DIR")]
+    pub(super) oracle: Option<PathBuf>,
 }
 
 impl Programs {
@@ -46,7 +59,8 @@ impl Programs {
         let mut programs = drivers::build_drivers(metadata, &build)?;
         programs.push(drivers::build_cli(metadata, &build)?);
         let examples = metadata.targets("flexvolume-host", "example");
-        for name in ["bench_call", "bench_discovery"].into_iter().filter(|name| examples.contains(name)) {
+        let wanted = ["bench_call", "bench_discovery", "bench_reply", "give_to_group"];
+        for name in wanted.into_iter().filter(|name| examples.contains(name)) {
             programs.push(build_host_example(metadata, name)?);
         }
         for program in programs {
@@ -58,8 +72,9 @@ impl Programs {
     }
 
     /// The programs that were built into `folder`.
-    pub(super) fn load(folder: &Path) -> Result<Self> {
-        Ok(Self { folder: folder.canonicalize().with_context(|| format!("{}", folder.display()))? })
+    pub(super) fn load(folder: &Path, choices: Choices) -> Result<Self> {
+        let folder = folder.canonicalize().with_context(|| format!("{}", folder.display()))?;
+        Ok(Self { folder, choices })
     }
 
     /// The program of this name, if there is one.

@@ -28,8 +28,9 @@ pub(super) const DIRECTORY_BITS: u32 = 0o2770;
 const PORTION: usize = 512;
 /// From so many files on, more than one thread pays.
 const FEW: usize = 2048;
-/// How often a long walk says how far it is.
-const REPORT: Duration = Duration::from_secs(30);
+/// When a long walk first says how far it is, and how often from then on.
+const FIRST_REPORT: Duration = Duration::from_secs(1);
+const REPORT: Duration = Duration::from_secs(5);
 
 /// What a file or directory that cannot be looked at means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub(super) fn change(root: &Path, group: Option<Gid>, unreadable: Unreadable) ->
         news: Condvar::new(),
         stopped: AtomicBool::new(false),
         seen: AtomicUsize::new(0),
-        tally: Mutex::new(Tally { failed: 0, first: None, reported: Instant::now() }),
+        tally: Mutex::new(Tally { failed: 0, first: None, next_report: Instant::now() + FIRST_REPORT }),
     };
     let name = CString::new(root.as_os_str().as_bytes()).map_err(|_| failed(Errno::INVAL))?;
     walk.push([Task::Directory(None, name)]);
@@ -105,7 +106,7 @@ struct Queue {
 struct Tally {
     failed: u64,
     first: Option<(PathBuf, io::Error)>,
-    reported: Instant,
+    next_report: Instant,
 }
 
 struct Walk {
@@ -325,8 +326,9 @@ impl Walk {
     fn report(&self, more: usize) {
         let seen = self.seen.fetch_add(more, Ordering::Relaxed) + more;
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        if tally.reported.elapsed() > REPORT {
-            tally.reported = Instant::now();
+        let now = Instant::now();
+        if now >= tally.next_report {
+            tally.next_report = now + REPORT;
             tracing::info!(files = seen, "still giving the volume to the pod's group");
         }
     }
