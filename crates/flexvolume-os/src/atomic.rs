@@ -15,7 +15,7 @@ use crate::failpoint;
 /// written through. Two writers of the same path must hold a lock.
 ///
 /// # Errors
-/// The system's error; `path` is then as it was.
+/// The system's error; `path` is then as it was, or new if only the last sync failed.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_name(path)?;
     let written = write_new(&temporary, bytes);
