@@ -152,9 +152,11 @@ fn an_attaching_driver_that_lies_and_leaves_things_is_found_out() {
     let name = "an_attaching_driver_that_lies_and_leaves_things_is_found_out";
     let directory = tempfile::tempdir().unwrap();
     let loops = Path::new("/dev/loop-control").exists() && is_root();
-    let attach = "f=$FLEXVOL_STATE_DIR/f; [ -f $f ] || { truncate -s 1M $f; losetup -f $f; }";
+    let attach =
+        "f=$FLEXVOL_STATE_DIR/conformance-left-by-a-test; [ -f $f ] || { truncate -s 1M $f; losetup -f $f; }";
     let text = ATTACHING.replace("@LOOP@", if loops { attach } else { ":" });
     let Some(report) = examined(name, &directory, &script(&directory, &text), &[]) else { return };
+    assert_eq!(loop_devices_over("conformance-left-by-a-test"), 0, "left attached");
     let verdicts = verdicts(&report);
     let mut wanted = vec!["volume-name", "is-attached", "is-attached-orders", "mount-dir-symlink"];
     wanted.extend(["repeated-calls", "unmount-of-nothing", "leaves-mounts", "read-only"]);
@@ -315,6 +317,13 @@ fn verdicts(report: &Value) -> BTreeMap<String, String> {
 
 fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// How many loop devices have a backing file whose path ends so.
+fn loop_devices_over(name: &str) -> usize {
+    let Ok(entries) = fs::read_dir("/sys/block") else { return 0 };
+    let backing = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("loop/backing_file")).ok();
+    entries.flatten().filter_map(backing).filter(|path| path.trim_end().ends_with(name)).count()
 }
 
 /// Whether this process is root of the machine and not of a user namespace.
