@@ -19,6 +19,9 @@ pub(super) enum Leftover {
     /// Take it down first: nobody knows whether it was finished. A driver can mount and then fail, and a mount that
     /// is merely found would go without secrets and ownership.
     TakeDown,
+    /// Unmount it without the driver: it does not answer, but the pod had the volume, and the driver's `unmount` may
+    /// remove what is in it.
+    UnmountDead,
 }
 
 /// What a device needs before a pod can use it.
@@ -61,13 +64,14 @@ pub(super) fn device(record: Option<&Device>, seen: Seen, boot: &str) -> DeviceP
 pub(super) fn publish(record: Option<&Publish>, seen: Seen, boot: &str) -> PublishPlan {
     let Some(record) = record else {
         // No record: either nothing was ever done, or the record is lost and the pod uses what is mounted.
-        return PublishPlan::Mount(if seen == Seen::Dead { Leftover::TakeDown } else { Leftover::None });
+        return PublishPlan::Mount(if seen == Seen::Dead { Leftover::UnmountDead } else { Leftover::None });
     };
     match record.phase {
         Phase::Mounted if record.boot == boot && still_so(record.found, seen) => PublishPlan::Ready,
         Phase::Mounted if matches!(seen, Seen::Mounted | Seen::Directory | Seen::Absent) => {
             PublishPlan::Mount(Leftover::None)
         }
+        Phase::Mounted if seen == Seen::Dead => PublishPlan::Mount(Leftover::UnmountDead),
         // The pod had it before, and `unmount` may remove what is in it.
         Phase::Attaching | Phase::Mounting if seen == Seen::Mounted && record.found != Found::Unknown => {
             PublishPlan::Mount(Leftover::None)
@@ -115,7 +119,7 @@ mod tests {
             assert_eq!(device(None, seen, "b"), DevicePlan::From(DeviceStep::Attach, Leftover::None));
         }
         assert_eq!(publish(None, Seen::Mounted, "b"), PublishPlan::Mount(Leftover::None));
-        assert_eq!(publish(None, Seen::Dead, "b"), PublishPlan::Mount(Leftover::TakeDown));
+        assert_eq!(publish(None, Seen::Dead, "b"), PublishPlan::Mount(Leftover::UnmountDead));
     }
 
     #[test]
@@ -174,10 +178,10 @@ mod tests {
     }
 
     #[test]
-    fn a_dead_mount_is_taken_down_first() {
+    fn a_dead_mount_goes_first_without_the_driver_s_unmount() {
         assert_eq!(
             plan_publish(Phase::Mounted, Found::Mount, Seen::Dead),
-            PublishPlan::Mount(Leftover::TakeDown)
+            PublishPlan::Mount(Leftover::UnmountDead)
         );
         assert_eq!(
             plan_device(Phase::DeviceMounted, Found::Mount, Seen::Dead),

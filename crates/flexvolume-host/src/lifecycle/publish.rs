@@ -92,8 +92,8 @@ impl VolumeManager {
         wanted: &Wanted<'_>,
         (mut kept, leftover): (Kept<Publish>, Leftover),
     ) -> Result<SetUp, SetUpFailure> {
-        let is_new = leftover == Leftover::TakeDown || kept.record.found == Found::Unknown;
-        let before = kept.generation();
+        let (before, found) = (kept.generation(), kept.record.found);
+        let is_new = leftover == Leftover::TakeDown || found == Found::Unknown;
         match self.set_up_recorded(plugin, wanted, (&mut kept, leftover)) {
             Ok(effect) => {
                 let mounted = self.mounted(&kept.record, effect);
@@ -114,10 +114,7 @@ impl VolumeManager {
     ) -> Result<Effect, Failure> {
         let device = kept.record.device.clone();
         let _device_lock = device.as_ref().map(|device| self.lock_recorded(kept, device)).transpose()?;
-        if leftover == Leftover::TakeDown {
-            self.take_down(plugin, kept)?;
-            kept.record.found = Found::Unknown;
-        }
+        self.clear_away(plugin, kept, leftover)?;
         let mut attached = String::new();
         if let Some(device) = &device {
             // A new record says so already.
@@ -139,6 +136,22 @@ impl VolumeManager {
         kept.advance(Phase::Mounted)?;
         hit("lifecycle.mount.done");
         Ok(effect)
+    }
+
+    fn clear_away(
+        &self,
+        plugin: &Arc<VolumePlugin>,
+        kept: &mut Kept<Publish>,
+        left: Leftover,
+    ) -> Result<(), Failure> {
+        match left {
+            Leftover::None => Ok(()),
+            Leftover::TakeDown => self.take_down(plugin, kept).map(|_| kept.record.found = Found::Unknown),
+            Leftover::UnmountDead => {
+                let dead = plugin.unmounter(&kept.record.volume, &kept.record.pod.uid).path().to_owned();
+                self.host.system.mounter.unmount(&dead).map_err(at("unmount the dead mount"))
+            }
+        }
     }
 
     /// Waits for what an earlier process may have left running for the volume.
