@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::workspace::{Metadata, root};
 use crate::{forward, process, tidy};
-use tally::{Show, Tally};
+use tally::Tally;
 
 /// Arguments of `test`.
 #[derive(Debug, Args)]
@@ -115,6 +115,7 @@ fn run_stage(stage: Stage, tally: &mut Tally) -> Result<()> {
         Stage::Tidy => ("tidy", tidy::check(root()), "cargo xtask tidy".to_owned()),
         Stage::Count(name, mut command) => {
             println!("{name}: {}", process::render(&command));
+            let show = |_: &str, shown: Vec<String>| shown.iter().for_each(|line| println!("  {line}"));
             (name, count(&mut command, tally, show), repeat_with(&command))
         }
         Stage::Cases(name, mut command) => {
@@ -149,14 +150,8 @@ fn repeat_with(command: &Command) -> String {
     command.get_envs().filter_map(set).collect::<String>() + &process::render(command)
 }
 
-fn show(line: &str, show: Show) {
-    if show == Show::Yes {
-        println!("  {line}");
-    }
-}
-
 /// Runs a command, hands over each line, and counts. Both streams go into one pipe, so that the lines keep their order.
-fn count(command: &mut Command, tally: &mut Tally, mut each: impl FnMut(&str, Show)) -> Result<()> {
+fn count(command: &mut Command, tally: &mut Tally, mut each: impl FnMut(&str, Vec<String>)) -> Result<()> {
     let (reader, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn().with_context(|| format!("cannot start {}", process::render(command)))?;
@@ -168,6 +163,7 @@ fn count(command: &mut Command, tally: &mut Tally, mut each: impl FnMut(&str, Sh
         let line = String::from_utf8_lossy(&line);
         each(line.trim_end(), tally.line(line.trim_end()));
     }
+    each("", tally.end());
     let status = child.wait()?;
     if tally.failed > before {
         bail!("{} failed", tally.failed - before);
@@ -186,6 +182,7 @@ mod tests {
         let (mut tally, mut lines) = (Tally::default(), Vec::new());
         let mut command = Command::new("sh");
         let result = count(command.args(["-c", script]), &mut tally, |line, _| lines.push(line.to_owned()));
+        lines.retain(|line| !line.is_empty());
         (result, tally, lines)
     }
 
