@@ -234,6 +234,10 @@ fn refuse_other_volume(record: &Device, spec: &VolumeSpec, pod: &PodUid) -> Resu
     let wanted = Spec::from(spec);
     let Some(other) = record.pods.iter().find(|user| *user != pod) else { return Ok(()) };
     if wanted.is_persistent() && record.spec.is_persistent() {
+        if !wanted.asks_for_the_same(&record.spec) {
+            tracing::warn!(volume = %record.volume, pod = %other, "this pod has the volume mounted with other options or another \
+                 file system type; they hold until its last pod has unmounted it");
+        }
         return Ok(());
     }
     let cause = format!(

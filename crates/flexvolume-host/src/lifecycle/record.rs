@@ -56,6 +56,11 @@ impl From<&VolumeSpec> for Spec {
 }
 
 impl Spec {
+    /// Whether a driver would be told the same about the device. Access is each pod's own matter.
+    pub(super) fn asks_for_the_same(&self, other: &Self) -> bool {
+        (&self.driver, &self.fs_type, &self.options) == (&other.driver, &other.fs_type, &other.options)
+    }
+
     /// All that is known of a volume whose record is lost.
     pub(super) fn bare(driver: &DriverName, volume: &VolumeName) -> Self {
         Self {
