@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -147,14 +147,18 @@ pub(crate) fn mount(volume: &Volume, record: &Record, target: Target<'_>, system
         image::reserve_again(&image, volume, record)?;
     }
     drop(image);
-    let device = attach(&path, target.access)?;
-    hit("device.attached");
     let table = system.mounter.table()?;
-    let in_use = table.mounts().iter().any(|mount| mount.source == device.path);
-    if target.access == Access::ReadWrite && !in_use {
-        // Should another mount namespace have it mounted, the check refuses.
-        filesystem::check(&*system.runner, record.fs_type, &device.path, CHECK_DEADLINE)?;
-        hit("device.checked");
+    let is_mounted = |device: &Path| table.mounts().iter().any(|mount| mount.source == device);
+    let device = attach(&path, target.access, &is_mounted)?;
+    hit("device.attached");
+    if !is_mounted(&device.path) {
+        wait_until_nobody_claims(&device.path);
+        if target.access == Access::ReadWrite {
+            // Should another mount namespace have it mounted, the check refuses.
+            filesystem::check(&*system.runner, record.fs_type, &device.path, CHECK_DEADLINE)?;
+            hit("device.checked");
+            wait_until_nobody_claims(&device.path);
+        }
     }
     let mount = FileSystemMount {
         source: device.path.clone(),
@@ -221,15 +225,39 @@ fn explain(error: MountError, target: Target<'_>, image: &Path) -> VolumeError {
 /// How often, every 20 milliseconds, a device is waited for that is about to vanish.
 const ATTACH_TRIES: u32 = 100;
 
+/// The pause between two looks at such a device.
+const ATTACH_PAUSE: Duration = Duration::from_millis(20);
+
+/// Waits, for a while, until the device can be claimed for oneself alone, as the check and the mount must: a mount that
+/// has just gone, and anybody who offers the device to a file of his own in vain, claim it for a moment.
+fn wait_until_nobody_claims(device: &Path) {
+    for _ in 0..ATTACH_TRIES {
+        let claimed = OpenOptions::new().read(true).custom_flags(EXCLUSIVE).open(device);
+        match claimed.map_err(|error| rustix::io::Errno::from_io_error(&error)) {
+            Err(Some(rustix::io::Errno::BUSY)) => std::thread::sleep(ATTACH_PAUSE),
+            _ => return,
+        }
+    }
+}
+
+/// `O_EXCL` (open(2): without `O_CREAT`, for block devices: fails while somebody else claims the device).
+const EXCLUSIVE: i32 = OFlags::EXCL.bits() as i32;
+
 /// The one loop device of the image: the one that is there, or a new one. Two devices on one file would each cache
 /// their own truth.
-fn attach(image: &Path, access: Access) -> Result<LoopDevice> {
-    for _ in 0..ATTACH_TRIES {
+fn attach(image: &Path, access: Access, is_mounted: &dyn Fn(&Path) -> bool) -> Result<LoopDevice> {
+    for tried in 0..ATTACH_TRIES {
         match loop_device::find(image)?.as_slice() {
             [] => {
                 let options = LoopOptions { access, lifetime: Lifetime::UntilUnused };
                 return Ok(loop_device::attach(image, options)?);
             }
+            // For a read-only volume a writable device is second best: it may be about to vanish with its mount.
+            [found]
+                if access == Access::ReadOnly
+                    && tried < ATTACH_TRIES / 2
+                    && !is_mounted(&found.path)
+                    && !is_read_only_device(&found.path) => {}
             [found] => {
                 if let Some(device) = join(image, found, access)? {
                     return Ok(device);
@@ -241,11 +269,17 @@ fn attach(image: &Path, access: Access) -> Result<LoopDevice> {
                 return Err(VolumeError::CannotKnow { path: image.to_owned(), why });
             }
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(ATTACH_PAUSE);
     }
     let remedy =
         "its loop device is attached read-only, or about to vanish; unmount it elsewhere, or try again";
     Err(VolumeError::Busy { path: image.to_owned(), remedy: remedy.to_owned() })
+}
+
+/// Whether the kernel refuses to write to the loop device.
+fn is_read_only_device(device: &Path) -> bool {
+    let name = device.file_name().unwrap_or_default();
+    fs::read(Path::new("/sys/block").join(name).join("ro")).is_ok_and(|text| text.starts_with(b"1"))
 }
 
 /// Opens a device that is attached already; `None` when it vanished meanwhile, or is read-only and so of no use. (A
