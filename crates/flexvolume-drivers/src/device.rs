@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use flexvolume_os::System;
 use flexvolume_os::failpoint::hit;
-use flexvolume_os::filesystem::{self, FsType, GrowTarget};
+use flexvolume_os::filesystem::{self, FilesystemError, FsType, GrowTarget};
 use flexvolume_os::loop_device::{self, Lifetime, LoopDevice, LoopOptions, LoopStatus};
 use flexvolume_os::mount::{Access, FileSystemMount, MountError, MountPoint, Mounter};
 use rustix::fs::OFlags;
@@ -152,13 +152,11 @@ pub(crate) fn mount(volume: &Volume, record: &Record, target: Target<'_>, system
     let device = attach(&path, target.access, &is_mounted)?;
     hit("device.attached");
     if !is_mounted(&device.path) {
-        wait_until_nobody_claims(&device.path);
         if target.access == Access::ReadWrite {
-            // Should another mount namespace have it mounted, the check refuses.
-            filesystem::check(&*system.runner, record.fs_type, &device.path, CHECK_DEADLINE)?;
+            check(record.fs_type, &device.path, system)?;
             hit("device.checked");
-            wait_until_nobody_claims(&device.path);
         }
+        wait_until_nobody_claims(&device.path);
     }
     let mount = FileSystemMount {
         source: device.path.clone(),
@@ -227,6 +225,23 @@ const ATTACH_TRIES: u32 = 100;
 
 /// The pause between two looks at such a device.
 const ATTACH_PAUSE: Duration = Duration::from_millis(20);
+
+/// Checks the file system. Should another mount namespace have it mounted, or a check that outlived its driver hold it, this
+/// refuses.
+fn check(fs_type: FsType, device: &Path, system: &System) -> Result<()> {
+    let mut tries = 0..CHECK_TRIES;
+    loop {
+        wait_until_nobody_claims(device);
+        match filesystem::check(&*system.runner, fs_type, device, CHECK_DEADLINE) {
+            // Somebody may have claimed it since; what the check finds wrong with the volume itself is another error.
+            Err(FilesystemError::Tool { .. }) if tries.next().is_some() => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// How often a check that could not be made is repeated.
+const CHECK_TRIES: u32 = 5;
 
 /// Waits, for a while, until the device can be claimed for oneself alone, as the check and the mount must: a mount that
 /// has just gone, and anybody who offers the device to a file of his own in vain, claim it for a moment.
