@@ -295,14 +295,17 @@ impl std::fmt::Display for Statistics {
 
 /// The end of the log that tells what went wrong, and how to see it again.
 fn finding(target: &str, log: &str) -> String {
-    let mut lines: Vec<&str> = log
+    // A message may hold the whole input.
+    let beginning = |line: &str| line.chars().take(300).collect::<String>();
+    let mut lines: Vec<String> = log
         .lines()
         .skip_while(|line| !line.contains("panicked at") && !line.contains("ERROR: libFuzzer"))
         .take_while(|line| !line.starts_with("==") && !line.starts_with("stack backtrace"))
         .take(12)
+        .map(beginning)
         .collect();
     if lines.is_empty() {
-        lines = log.lines().rev().take(12).collect();
+        lines = log.lines().rev().take(12).map(beginning).collect();
         lines.reverse();
     }
     let input = log.lines().find_map(|line| line.split_once("Test unit written to "));
