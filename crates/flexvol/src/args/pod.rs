@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
+use flexvolume_host::contract::Bytes;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -76,8 +77,8 @@ pub(crate) struct ResizeArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) volume: Option<String>,
     /// The size that it shall have, such as 128Mi or 2Gi
-    #[arg(long, value_name = "SIZE", value_parser = crate::manifest::size)]
-    pub(crate) size: u64,
+    #[arg(long, value_name = "SIZE", value_parser = Bytes::parse_size)]
+    pub(crate) size: Bytes,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use flexvolume_host::contract::PodUid;
+use flexvolume_host::contract::{Bytes, PodUid};
 use flexvolume_host::lifecycle::{PodVolume, Resize, Resized};
 use flexvolume_host::plugin::Effect;
 use flexvolume_host::spec::{Source, VolumeSpec};
@@ -48,7 +48,7 @@ pub(super) fn run(global: &Global, arguments: &ResizeArguments) -> Result<u8, Fa
     let resized = session.manager().resize(&Resize {
         pod: &target.pod,
         volume: &target.volume,
-        size: arguments.size,
+        size: arguments.size.get(),
         capacity: &|mount_dir| surveyor.figures(mount_dir).ok().map(|metrics| metrics.capacity),
     })?;
     let report = Report::new(&target, resized);
@@ -135,7 +135,7 @@ fn warnings(described: &VolumeSpec, size: u64) -> Vec<String> {
     }
     let option = described.options.get("size");
     if let Some(option) =
-        option.filter(|option| crate::manifest::size(option).is_ok_and(|bytes| bytes != size))
+        option.filter(|option| Bytes::parse_size(option).is_ok_and(|bytes| bytes.get() != size))
     {
         warnings.push(format!(
             "the volume's option \"size\" is {option}; the driver may want {size} there at the next mount"

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flexvolume_host::contract::Secret;
+use flexvolume_host::contract::{Bytes, Secret};
 use flexvolume_host::spec::VolumeMode;
 
 use super::error::{ManifestError, Problem};
 use super::flex::{FlexDocument, flex_document};
 use super::node::At;
-use super::quantity;
 use super::read::Document;
 
 /// Keys of a persistent volume's spec that are volume sources (Kubernetes v1.37 `PersistentVolumeSource`).
@@ -176,7 +175,7 @@ fn volume_mode(spec: &At<'_>) -> Result<Option<VolumeMode>, ManifestError> {
 fn capacity(spec: &At<'_>) -> Result<Option<u64>, ManifestError> {
     let Some(capacity) = spec.get("capacity")? else { return Ok(None) };
     let Some(storage) = capacity.get("storage")? else { return Ok(None) };
-    let bytes = quantity::bytes(&storage.quantity_text()?);
+    let bytes = Bytes::parse(&storage.quantity_text()?).map(u64::from);
     bytes.map(Some).map_err(|why| storage.error(Problem::Quantity(why)))
 }
 

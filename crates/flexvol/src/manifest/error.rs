@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use flexvolume_host::contract::NameError;
+use flexvolume_host::contract::{BytesError, NameError};
 use thiserror::Error;
 
 /// Where in the manifests something stands.
@@ -116,8 +116,8 @@ pub enum Problem {
     SecretType { secret: String, found: String, driver: String },
     #[error("is not base64")]
     NotBase64,
-    #[error("is not a quantity of bytes such as 10Gi: {0}")]
-    Quantity(&'static str),
+    #[error("{0}")]
+    Quantity(BytesError),
     #[error("mounts the volume {0:?}, which spec.volumes does not list")]
     UnknownVolume(String),
     #[error("must be an absolute path without `..` and other than /, but is {0:?}")]

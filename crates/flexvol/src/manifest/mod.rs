@@ -12,21 +12,9 @@ mod flex;
 mod node;
 mod objects;
 mod pod;
-mod quantity;
 pub mod read;
 pub mod resolve;
 mod specs;
-
-/// The bytes of a quantity such as `10Gi`; a size is at least one byte.
-///
-/// # Errors
-/// What is wrong with it.
-pub(crate) fn size(text: &str) -> Result<u64, &'static str> {
-    match quantity::bytes(text)? {
-        0 => Err("a size must not be 0"),
-        bytes => Ok(bytes),
-    }
-}
 
 pub use containers::{Container, ContainerMount};
 pub use error::{ManifestError, Place, Problem};
