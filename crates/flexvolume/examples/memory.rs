@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use flexvolume::{Access, Bytes, Capabilities, Driver, Error, Options};
-use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
@@ -33,6 +33,8 @@ impl Driver for Memory {
         options.allow_only(&["size", "mode"])?;
         let size = options.require_size("size")?;
         let mode = root_mode(options)?;
+        // Two calls for one pod must not both find a bare directory: the second waits here, and then finds the mount.
+        let _turn = take_turn(mount_dir).map_err(|error| failed("open", mount_dir, error))?;
         let target = open(mount_dir).map_err(|error| failed("open", mount_dir, error))?;
         match found(&target).map_err(|error| failed("look at", mount_dir, error))? {
             Found::Directory => mount_tmpfs(&target, options.access, size, mode)
@@ -72,6 +74,14 @@ fn open(mount_dir: &Path) -> Result<OwnedFd, Errno> {
         OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
         Mode::empty(),
     )
+}
+
+/// A lock on the directory itself, held until dropped or until the process ends.
+fn take_turn(mount_dir: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(mount_dir, flags, Mode::empty())?;
+    rustix::fs::flock(&directory, FlockOperation::LockExclusive)?;
+    Ok(directory)
 }
 
 fn found(target: &OwnedFd) -> Result<Found, Errno> {
