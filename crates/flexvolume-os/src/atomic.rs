@@ -76,13 +76,16 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
 pub fn create_directories(directory: &Path, mode: u32) -> io::Result<()> {
     match create_directory(directory, mode) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let above = parent(directory);
-            if directory.is_dir() {
-                // Another process was faster, this very moment.
-                return Ok(());
+            // One look: another process may be making the same directories at this very moment.
+            match directory.symlink_metadata() {
+                Ok(there) if there.is_dir() => return Ok(()),
+                Ok(_) if directory.is_dir() => return Ok(()),
+                // A dangling symlink gives ENOENT as well: without this we would go up for ever.
+                Ok(_) => return Err(error),
+                Err(_) => {}
             }
-            // A dangling symlink gives ENOENT as well: without this we would go up for ever.
-            if above == directory || directory.symlink_metadata().is_ok() {
+            let above = parent(directory);
+            if above == directory {
                 return Err(error);
             }
             create_directories(above, mode)?;
