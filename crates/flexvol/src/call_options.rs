@@ -19,14 +19,7 @@ const LIMIT: u64 = 1 << 20;
 /// # Errors
 /// When a file cannot be read or is wrong; the words hold no value.
 pub(crate) fn options(arguments: &CallArguments) -> Result<Options, Failure> {
-    let mut options = match &arguments.options_file {
-        Some(file) => parse_file(file)?,
-        None => Options::default(),
-    };
-    for pair in &arguments.options {
-        let (key, value) = split(pair, "KEY=VALUE")?;
-        options.user.insert(key.to_owned(), value.to_owned());
-    }
+    let mut options = given(arguments.options_file.as_deref(), &arguments.options)?;
     if options.volume_name.is_empty() {
         options.volume_name.clone_from(&arguments.volume);
     }
@@ -42,11 +35,36 @@ pub(crate) fn options(arguments: &CallArguments) -> Result<Options, Failure> {
     Ok(options)
 }
 
-fn add_what_mount_is_told(options: &mut Options, arguments: &CallArguments) -> Result<(), Failure> {
-    for pair in &arguments.secret {
+/// The options of a file, if there is one, and the pairs `KEY=VALUE`, which win.
+///
+/// # Errors
+/// As [`options`].
+pub(crate) fn given(file: Option<&Path>, pairs: &[String]) -> Result<Options, Failure> {
+    let mut options = match file {
+        Some(file) => parse_file(file)?,
+        None => Options::default(),
+    };
+    for pair in pairs {
+        let (key, value) = split(pair, "KEY=VALUE")?;
+        options.user.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(options)
+}
+
+/// Adds the secrets of the pairs `KEY=FILE`.
+///
+/// # Errors
+/// As [`options`].
+pub(crate) fn add_secrets(options: &mut Options, pairs: &[String]) -> Result<(), Failure> {
+    for pair in pairs {
         let (key, file) = split(pair, "KEY=FILE")?;
         options.secrets.insert(key.to_owned(), Secret::new(read(Path::new(file))?));
     }
+    Ok(())
+}
+
+fn add_what_mount_is_told(options: &mut Options, arguments: &CallArguments) -> Result<(), Failure> {
+    add_secrets(options, &arguments.secret)?;
     if options.pod.is_none() {
         let (namespace, name) = arguments.pod.split_once('/').unwrap_or(("default", &arguments.pod));
         options.pod = Some(PodReference {
@@ -79,13 +97,13 @@ pub(crate) fn split<'a>(pair: &'a str, form: &str) -> Result<(&'a str, &'a str),
         .ok_or_else(|| Failure::says(BAD_INPUT, format_args!("an argument is not of the form {form}")))
 }
 
-pub(crate) fn parse_file(file: &Path) -> Result<Options, Failure> {
+fn parse_file(file: &Path) -> Result<Options, Failure> {
     let wrong = |words: String| Failure::says(BAD_INPUT, format_args!("{}: {words}", file.display()));
     let text = String::from_utf8(read(file)?).map_err(|_| wrong("is not UTF-8 text".to_owned()))?;
     Options::parse(text.trim()).map_err(|error| wrong(error.to_string()))
 }
 
-pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
         std::io::stdin().lock().take(LIMIT).read_to_end(&mut bytes)

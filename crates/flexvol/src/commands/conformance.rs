@@ -7,14 +7,14 @@ use flexvolume_host::conformance::{
     CheckReport, Interruption, Level, PlaceError, PrivatePlace, Report, Subject, enter_fence,
     run as run_suite, to_junit,
 };
-use flexvolume_host::contract::{DriverName, Options, Secret};
+use flexvolume_host::contract::{DriverName, Options};
 use flexvolume_host::os::System;
 use flexvolume_host::os::signals::Signals;
 
 use super::call::program;
 use super::container_init::become_command;
 use crate::args::{ConformanceArguments, ConformanceFenceArguments, Global, OutputFormat, ReportFormat};
-use crate::call_options::{parse_file, read, split};
+use crate::call_options::{self, split};
 use crate::failure::{BAD_INPUT, Failure, NOT_FOUND, OK, RUN_FAILED, STEP_FAILED};
 use crate::output::write_out;
 use crate::secrets::ManifestSecrets;
@@ -103,18 +103,8 @@ fn name_of(program: &Path, driver: &str) -> Result<DriverName, Failure> {
 }
 
 fn options(arguments: &ConformanceArguments) -> Result<Options, Failure> {
-    let mut options = match &arguments.options_file {
-        Some(file) => parse_file(file)?,
-        None => Options::default(),
-    };
-    for pair in &arguments.options {
-        let (key, value) = split(pair, "KEY=VALUE")?;
-        options.user.insert(key.to_owned(), value.to_owned());
-    }
-    for pair in &arguments.secret {
-        let (key, file) = split(pair, "KEY=FILE")?;
-        options.secrets.insert(key.to_owned(), Secret::new(read(Path::new(file))?));
-    }
+    let mut options = call_options::given(arguments.options_file.as_deref(), &arguments.options)?;
+    call_options::add_secrets(&mut options, &arguments.secret)?;
     if options.fs_type.is_empty() {
         options.fs_type.clone_from(&arguments.fs_type);
     }
