@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flexvolume_os::System;
 use flexvolume_os::failpoint::hit;
@@ -229,19 +229,21 @@ const ATTACH_PAUSE: Duration = Duration::from_millis(20);
 /// Checks the file system. Should another mount namespace have it mounted, or a check that outlived its driver hold it, this
 /// refuses.
 fn check(fs_type: FsType, device: &Path, system: &System) -> Result<()> {
-    let mut tries = 0..CHECK_TRIES;
+    let begun = Instant::now();
     loop {
         wait_until_nobody_claims(device);
         match filesystem::check(&*system.runner, fs_type, device, CHECK_DEADLINE) {
             // Somebody may have claimed it since; what the check finds wrong with the volume itself is another error.
-            Err(FilesystemError::Tool { .. }) if tries.next().is_some() => {}
+            Err(FilesystemError::Tool { .. }) if begun.elapsed() < CHECK_PATIENCE => {
+                std::thread::sleep(ATTACH_PAUSE);
+            }
             other => return Ok(other?),
         }
     }
 }
 
-/// How often a check that could not be made is repeated.
-const CHECK_TRIES: u32 = 5;
+/// How long a check that cannot be made is begun again. One that was made and took its time is not.
+const CHECK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Waits, for a while, until the device can be claimed for oneself alone, as the check and the mount must: a mount that
 /// has just gone, and anybody who offers the device to a file of his own in vain, claim it for a moment.
