@@ -103,6 +103,8 @@ mod tests {
 
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(20);
+
     fn script() -> (tempfile::TempDir, std::path::PathBuf) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("script");
@@ -118,10 +120,22 @@ mod tests {
         if let Some(group) = group {
             command.process_group(group);
         }
-        let child = command.spawn().unwrap();
-        let line = format!("/proc/{}/cmdline", child.id());
         let begun = Instant::now();
-        while !fs::read_to_string(&line).unwrap().contains("/a b") && begun.elapsed() < KILL_GRACE {
+        // Another test may be starting a program this moment, whose process holds the script open for writing until it
+        // has become that program.
+        let child = loop {
+            match command.spawn() {
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::ExecutableFileBusy
+                        && begun.elapsed() < PATIENCE =>
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                other => break other.unwrap(),
+            }
+        };
+        let line = format!("/proc/{}/cmdline", child.id());
+        while !fs::read_to_string(&line).unwrap().contains("/a b") && begun.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(1));
         }
         child
@@ -136,7 +150,7 @@ mod tests {
         assert_eq!(found[0].arguments(), ["mount", "/a b"]);
         let orphan = found.remove(0);
         drop(child.stdin.take());
-        assert_eq!(orphan.end(Duration::from_secs(20)), End::ByItself);
+        assert_eq!(orphan.end(PATIENCE), End::ByItself);
         child.wait().unwrap();
         assert!(running(&path).is_empty());
     }
