@@ -2,42 +2,89 @@
 
 use std::ffi::OsString;
 
+use thiserror::Error as ThisError;
+
 use crate::redact::Redactor;
-use crate::{Attachment, Call, CallError, DeviceMount, Driver, Error, Expansion, Reply, Verb};
+use crate::{
+    Attachment, Call, CallError, DeviceMount, Driver, Error, Expansion, ExtensionCall, ExtensionError,
+    ExtensionVerb, Options, Reply, Verb,
+};
 
 /// The reply of `driver` to the arguments that follow a program's name: what [`run`](crate::run) prints, as a pure
 /// function for a driver's own tests. Secrets of the options are taken out of the message.
 pub fn answer<D: Driver + ?Sized>(driver: &D, arguments: impl IntoIterator<Item = OsString>) -> Reply {
-    match Call::parse(arguments) {
-        Ok(call) => respond(driver, &call, &Redactor::of(&call)),
-        Err(error) => refuse(&error),
+    match Invocation::parse(arguments.into_iter().collect()) {
+        Ok(invocation) => respond(driver, &invocation, &Redactor::of(&invocation)),
+        Err(refusal) => refusal.reply(),
+    }
+}
+
+/// What a driver is asked.
+#[derive(Debug)]
+pub(crate) enum Invocation {
+    /// By any host.
+    Call(Call),
+    /// By hosts that know of this project.
+    Extension(ExtensionCall),
+}
+
+impl Invocation {
+    /// Reads the arguments that follow the program's name.
+    pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Self, Refusal> {
+        match ExtensionCall::parse(arguments.iter().cloned()) {
+            Ok(call) => Ok(Self::Extension(call)),
+            Err(ExtensionError::AnotherWord) => Ok(Self::Call(Call::parse(arguments)?)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn options(&self) -> Option<&Options> {
+        match self {
+            Self::Call(call) => call.options(),
+            Self::Extension(call) => Some(&call.options),
+        }
     }
 }
 
 impl Redactor {
-    /// For the secrets that a call-out carries; only `mount` is given any.
-    pub(crate) fn of(call: &Call) -> Self {
-        call.options().map(|options| Self::new(&options.secrets)).unwrap_or_default()
+    /// For the secrets that a call-out carries; of Kubernetes' call-outs only `mount` is given any.
+    pub(crate) fn of(invocation: &Invocation) -> Self {
+        invocation.options().map(|options| Self::new(&options.secrets)).unwrap_or_default()
     }
 }
 
 /// The reply to a call-out.
-pub(crate) fn respond<D: Driver + ?Sized>(driver: &D, call: &Call, redactor: &Redactor) -> Reply {
-    match dispatch(driver, call) {
+pub(crate) fn respond<D: Driver + ?Sized>(driver: &D, invocation: &Invocation, redactor: &Redactor) -> Reply {
+    let outcome = match invocation {
+        Invocation::Call(call) => dispatch(driver, call),
+        Invocation::Extension(call) => dispatch_extension(driver, call),
+    };
+    match outcome {
         Ok(reply) => reply,
         Err(Error::NotSupported) => Reply::not_supported(),
         Err(Error::Failure(why)) => Reply::failure(redactor.clean(&why)),
     }
 }
 
-/// The reply to arguments that are no call-out.
-pub(crate) fn refuse(error: &CallError) -> Reply {
-    match error {
-        CallError::Missing => Reply::failure(usage()),
-        CallError::UnknownVerb(_) => {
-            Reply { message: format!("{error}; {}", usage()), ..Reply::not_supported() }
+/// Arguments that are no call-out.
+#[derive(Debug, ThisError)]
+pub(crate) enum Refusal {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Extension(#[from] ExtensionError),
+}
+
+impl Refusal {
+    /// What they are answered with.
+    pub(crate) fn reply(&self) -> Reply {
+        match self {
+            Self::Call(CallError::Missing) => Reply::failure(usage()),
+            Self::Call(CallError::UnknownVerb(_)) => {
+                Reply { message: format!("{self}; {}", usage()), ..Reply::not_supported() }
+            }
+            Self::Call(_) | Self::Extension(_) => Reply::failure(self.to_string()),
         }
-        CallError::Arguments { .. } | CallError::Options { .. } => Reply::failure(error.to_string()),
     }
 }
 
@@ -81,6 +128,19 @@ fn dispatch<D: Driver + ?Sized>(driver: &D, call: &Call) -> Result<Reply, Error>
             let expansion = Expansion { path, device: given(device), new_size, old_size };
             driver.expand_fs(options, expansion)?;
         }
+    }
+    Ok(reply)
+}
+
+fn dispatch_extension<D: Driver + ?Sized>(driver: &D, call: &ExtensionCall) -> Result<Reply, Error> {
+    let mut reply = Reply::success();
+    let options = &call.options;
+    match call.verb {
+        ExtensionVerb::CreateVolume => reply.volume = Some(driver.create_volume(options)?.into()),
+        ExtensionVerb::DeleteVolume => reply.volume = driver.delete_volume(options)?.map(Box::new),
+        ExtensionVerb::ListVolumes => reply.volumes = Some(driver.list_volumes(options)?),
+        ExtensionVerb::GetCapacity => reply.capacity = Some(driver.capacity(options)?.into()),
+        ExtensionVerb::Diagnose => reply.findings = Some(driver.diagnose(options)?),
     }
     Ok(reply)
 }

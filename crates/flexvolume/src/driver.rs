@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Capabilities, Error, Options};
+use crate::{Capabilities, Capacity, Error, Finding, Options, VolumeDescription};
 
 /// Whether a volume is attached to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,6 +244,78 @@ pub trait Driver {
     /// The size stays what it was.
     fn expand_fs(&self, options: &Options, expansion: Expansion<'_>) -> Result<(), Error> {
         let _ = (options, expansion);
+        Err(Error::NotSupported)
+    }
+
+    /// `createvolume`, no call-out of Kubernetes: makes a volume before anybody uses it.
+    ///
+    /// *Called* by an administrator (`flexvol volume create`) or a provisioner. The options are those of the manifest
+    /// that will use the volume; the volume's name stands in [`volume_name`](Options::volume_name). With the option
+    /// `source`, the id of a volume in the same pool, the new volume begins with that one's content, and with a file
+    /// system UUID of its own, so that both can be mounted.
+    ///
+    /// *Afterwards* the volume exists. One that exists already with these properties is a success; one that differs is
+    /// a failure that names both values. Answer what was made, with the size after rounding.
+    ///
+    /// # Errors
+    /// Nothing of the volume is left.
+    fn create_volume(&self, options: &Options) -> Result<VolumeDescription, Error> {
+        let _ = options;
+        Err(Error::NotSupported)
+    }
+
+    /// `deletevolume`, no call-out of Kubernetes: gives a volume's data up.
+    ///
+    /// *Called* by an administrator (`flexvol volume delete`) or a provisioner. Options: those that name the volume;
+    /// `erase` (`none`, `discard`, `zero`: what happens to the data on the disk); `orphan`, with a word of
+    /// [`Orphan`](crate::Orphan), for what a plain deletion must refuse; `dryRun` (`true`: look, and change nothing).
+    ///
+    /// *Afterwards* the volume is gone; the answer tells what it was, and `None` that there was none. Refuse what is
+    /// attached or mounted anywhere. Only "absent" is a success without a deletion: what is not ours, and what cannot
+    /// be known, is a failure.
+    ///
+    /// # Errors
+    /// What was begun is finished by the next call.
+    fn delete_volume(&self, options: &Options) -> Result<Option<VolumeDescription>, Error> {
+        let _ = options;
+        Err(Error::NotSupported)
+    }
+
+    /// `listvolumes`, no call-out of Kubernetes: the volumes of a pool, orphans included.
+    ///
+    /// *Called* by an administrator (`flexvol volume list`). The options name the pool; a
+    /// [`volume_name`](Options::volume_name) that is not empty asks for that volume alone.
+    ///
+    /// *Afterwards* nothing has changed. What cannot be known of one volume is said in its note and is no failure.
+    ///
+    /// # Errors
+    /// The pool cannot be read at all.
+    fn list_volumes(&self, options: &Options) -> Result<Vec<VolumeDescription>, Error> {
+        let _ = options;
+        Err(Error::NotSupported)
+    }
+
+    /// `getcapacity`, no call-out of Kubernetes: the room of a pool, which the options name.
+    ///
+    /// *Afterwards* nothing has changed. `free` must be honest: a volume of that size can be made.
+    ///
+    /// # Errors
+    /// The pool cannot be read.
+    fn capacity(&self, options: &Options) -> Result<Capacity, Error> {
+        let _ = options;
+        Err(Error::NotSupported)
+    }
+
+    /// `diagnose`, no call-out of Kubernetes: is all that the driver needs there, and in order?
+    ///
+    /// *Called* by an administrator (`flexvol doctor`). What is in order is reported too, with versions.
+    ///
+    /// *Afterwards* nothing has changed.
+    ///
+    /// # Errors
+    /// Only what keeps the driver from looking at all; everything else is a finding.
+    fn diagnose(&self, options: &Options) -> Result<Vec<Finding>, Error> {
+        let _ = options;
         Err(Error::NotSupported)
     }
 }

@@ -38,6 +38,9 @@
 //! host does for a driver that does not support it. A driver that attaches network disks, for instance, can leave
 //! mounting to the defaults and write four methods.
 //!
+//! Five more call-outs are not Kubernetes' but this project's: [`ExtensionVerb`]. With them an administrator makes, lists
+//! and deletes volumes (`flexvol volume`); only a driver that keeps volumes of its own needs them.
+//!
 //! # Rules
 //!
 //! * **Look first.** Every call may have been made before, may have been killed halfway, and will be made again. What
@@ -125,6 +128,7 @@ mod call;
 mod dispatch;
 mod driver;
 mod error;
+mod extension;
 mod json;
 mod names;
 mod options;
@@ -139,6 +143,10 @@ pub use call::{Call, CallError};
 pub use dispatch::answer;
 pub use driver::{Attachment, DeviceMount, Driver, Expansion};
 pub use error::Error;
+pub use extension::{
+    Capacity, ExtensionCall, ExtensionError, ExtensionVerb, Fill, Finding, Orphan, Severity,
+    VolumeDescription, VolumeState,
+};
 pub use names::{DriverName, NameError, NodeName, PodUid, VolumeName};
 pub use options::{
     Access, Encoding, FsGroupKeys, Options, OptionsError, PodReference, Rendering, ReservedKeys,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Capacity, Finding, VolumeDescription};
+
 /// How a call-out ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
@@ -69,6 +71,18 @@ pub struct Reply {
     /// The size in bytes, in answer to `expandvolume`.
     #[serde(default, rename = "volumeNewSize", skip_serializing_if = "Option::is_none")]
     pub new_size: Option<u64>,
+    /// In answer to `createvolume` and `deletevolume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Box<VolumeDescription>>,
+    /// In answer to `listvolumes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<Vec<VolumeDescription>>,
+    /// In answer to `getcapacity`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Box<Capacity>>,
+    /// In answer to `diagnose`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<Vec<Finding>>,
 }
 
 impl Reply {
@@ -99,6 +113,10 @@ impl Reply {
             attached: None,
             capabilities: None,
             new_size: None,
+            volume: None,
+            volumes: None,
+            capacity: None,
+            findings: None,
         }
     }
 

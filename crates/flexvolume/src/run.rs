@@ -10,9 +10,9 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::dispatch::{refuse, respond};
+use crate::dispatch::{Invocation, respond};
 use crate::redact::Redactor;
-use crate::{Call, Driver, Reply};
+use crate::{Driver, Reply};
 
 /// Runs one call-out: reads the arguments, calls `driver`, answers with one JSON document on standard output, and
 /// ends with exit code 0.
@@ -43,9 +43,9 @@ pub fn run(driver: impl Driver) -> ExitCode {
     };
     let for_panics = Arc::clone(&outlet);
     std::panic::set_hook(Box::new(move |panic| for_panics.answer_panic(panic)));
-    let reply = match Call::parse(std::env::args_os().skip(1)) {
-        Ok(call) => respond(&driver, &call, outlet.redactor.get_or_init(|| Redactor::of(&call))),
-        Err(error) => refuse(&error),
+    let reply = match Invocation::parse(std::env::args_os().skip(1).collect()) {
+        Ok(asked) => respond(&driver, &asked, outlet.redactor.get_or_init(|| Redactor::of(&asked))),
+        Err(refusal) => refusal.reply(),
     };
     outlet.send(&reply);
     ExitCode::SUCCESS

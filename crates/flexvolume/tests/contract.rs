@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use flexvolume::{Call, Encoding, Reply, Verb};
+use flexvolume::{Call, Encoding, ExtensionCall, ExtensionVerb, Orphan, Reply, Verb};
 
 const PAGE: &str = include_str!("../../../docs/contract.md");
 
@@ -24,21 +24,32 @@ fn words(line: &str) -> Vec<OsString> {
     words.into_iter().map(OsString::from).collect()
 }
 
+/// The arguments of each example, and the answer on the next line.
+fn examples() -> impl Iterator<Item = (Vec<OsString>, &'static str)> {
+    let commands = PAGE.lines().zip(PAGE.lines().skip(1));
+    commands.filter_map(|(line, answer)| Some((words(line.strip_prefix("$ ")?).split_off(1), answer)))
+}
+
 #[test]
 fn every_call_out_has_an_example_in_the_exact_bytes() {
-    let mut lines = PAGE.lines();
-    let mut seen = Vec::new();
-    while let Some(line) = lines.next() {
-        let Some(command) = line.strip_prefix("$ ") else { continue };
-        let arguments = words(command).split_off(1);
-        let call = Call::parse(arguments.clone()).unwrap();
-        assert_eq!(call.to_arguments(Encoding::Kubernetes), arguments);
-        let answer = lines.next().unwrap();
+    let (mut verbs, mut extensions) = (Vec::new(), Vec::new());
+    for (arguments, answer) in examples() {
+        match ExtensionCall::parse(arguments.clone()) {
+            Ok(call) => {
+                assert_eq!(call.to_arguments(Encoding::Kubernetes).to_vec(), arguments);
+                extensions.push(call.verb);
+            }
+            Err(_) => {
+                let call = Call::parse(arguments.clone()).unwrap();
+                assert_eq!(call.to_arguments(Encoding::Kubernetes), arguments);
+                verbs.push(call.verb());
+            }
+        }
         let reply: Reply = serde_json::from_str(answer).unwrap();
         assert_eq!(reply.to_json(), answer);
-        seen.push(call.verb());
     }
-    assert_eq!(seen, Verb::ALL);
+    assert_eq!(verbs, Verb::ALL);
+    assert_eq!(extensions, ExtensionVerb::ALL);
 }
 
 #[test]
@@ -46,5 +57,16 @@ fn every_call_out_has_a_heading_with_its_arguments() {
     for verb in Verb::ALL {
         let heading = format!("## `{}`", format!("{} {}", verb.as_str(), verb.arguments()).trim_end());
         assert!(PAGE.lines().any(|line| line == heading), "{heading}");
+    }
+    for verb in ExtensionVerb::ALL {
+        let heading = format!("### `{} <options>`", verb.as_str());
+        assert!(PAGE.lines().any(|line| line == heading), "{heading}");
+    }
+}
+
+#[test]
+fn every_reason_and_state_is_explained() {
+    for word in Orphan::ALL.map(Orphan::as_str) {
+        assert!(PAGE.contains(&format!("`{word}`")), "{word}");
     }
 }

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::{Capabilities, Options, Status};
+use crate::{Capabilities, Capacity, Finding, Options, Status, VolumeDescription, VolumeState};
 
 /// Answers each call-out with what it was given.
 struct Echo;
@@ -34,6 +34,23 @@ impl Driver for Echo {
     }
     fn detach(&self, volume: &str, node: &str) -> Result<(), Error> {
         Err(Error::failure(format!("{volume} from {node}")))
+    }
+    fn create_volume(&self, options: &Options) -> Result<VolumeDescription, Error> {
+        let id = options.volume_name.clone();
+        Ok(VolumeDescription { id, state: VolumeState::Ready, ..VolumeDescription::default() })
+    }
+    fn delete_volume(&self, _: &Options) -> Result<Option<VolumeDescription>, Error> {
+        Ok(None)
+    }
+    fn list_volumes(&self, _: &Options) -> Result<Vec<VolumeDescription>, Error> {
+        Ok(Vec::new())
+    }
+    fn capacity(&self, _: &Options) -> Result<Capacity, Error> {
+        Ok(Capacity::default())
+    }
+    fn diagnose(&self, options: &Options) -> Result<Vec<Finding>, Error> {
+        let key = options.require_secret("key")?.expose();
+        Err(Error::failure(format!("no {}", String::from_utf8_lossy(key))))
     }
     fn expand_volume(&self, _: &Options, expansion: Expansion<'_>) -> Result<u64, Error> {
         Ok(expansion.new_size + expansion.old_size)
@@ -80,6 +97,25 @@ fn each_call_out_reaches_its_method() {
         ),
     ] {
         assert_eq!(ask(&Echo, &arguments), expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_extension_call_outs_reach_their_methods_or_are_not_supported() {
+    let json = r#"{"kubernetes.io/pvOrVolumeName":"v","kubernetes.io/secret/key":"aHVudGVyMg=="}"#;
+    for (verb, expected) in [
+        ("createvolume", r#"{"status":"Success","volume":{"id":"v","pool":"","state":"ready"}}"#),
+        ("deletevolume", r#"{"status":"Success"}"#),
+        ("listvolumes", r#"{"status":"Success","volumes":[]}"#),
+        (
+            "getcapacity",
+            r#"{"status":"Success","capacity":{"pool":"","total":0,"free":0,"reserved":0,"thin":{"total":0,"used":0}}}"#,
+        ),
+        ("diagnose", r#"{"status":"Failure","message":"no <redacted>"}"#),
+    ] {
+        assert_eq!(ask(&Echo, &[verb, json]), expected);
+        assert_eq!(ask(&Bare, &[verb, json]), r#"{"status":"Not supported"}"#);
+        assert!(ask(&Echo, &[verb]).contains("takes 1 (<options>) and got 0"));
     }
 }
 
