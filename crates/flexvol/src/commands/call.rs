@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use flexvolume_host::Reading;
-use flexvolume_host::contract::{Call, DriverName, Options, Verb};
+use flexvolume_host::contract::{Call, DriverName, ExtensionCall, Options, Verb};
 use flexvolume_host::os::runner::{Captured, Ended, Output};
 use flexvolume_host::plugin::Invocation;
 use flexvolume_host::reply::tolerant::{NONSENSE, Probe};
@@ -49,6 +49,9 @@ pub(super) fn run(global: &Global, arguments: &CallArguments) -> Result<u8, Fail
         Asked::Call(verb) => {
             let call = call(verb, arguments, options)?;
             invocation.command((&call, &arguments.device), deadline(verb))
+        }
+        Asked::Extension(verb) => {
+            invocation.extension(&ExtensionCall { verb, options }, deadline(Verb::MountDevice))
         }
         Asked::Nonsense(word) => nonsense(word),
     };

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use flexvolume::{Call, Capabilities, Verb};
-use flexvolume_os::runner::Ended;
+use flexvolume::{Call, Capabilities, ExtensionCall, Verb};
+use flexvolume_os::runner::{Captured, Ended};
 
 use super::redaction::Redaction;
 use super::{Invocation, PluginError, v1};
@@ -98,7 +98,7 @@ impl Executable {
         let redaction = Redaction::of(call);
         let answer = match self.host.reading {
             Reading::Strict => understand_strictly(verb, &run, &redaction)?,
-            Reading::Tolerant => self.understand_tolerantly(verb, &run, &redaction)?,
+            Reading::Tolerant => self.understand_tolerantly(Asked::Call(verb), &run, &redaction)?,
         };
         if answer == Answer::NotSupported {
             self.unsupported.lock().unwrap_or_else(PoisonError::into_inner).insert(verb);
@@ -131,19 +131,18 @@ impl Executable {
 
     fn understand_tolerantly(
         &self,
-        verb: Verb,
+        asked: Asked<'_>,
         run: &Run,
         redaction: &Redaction,
     ) -> Result<Answer, PluginError> {
-        let asked = Asked::Call(verb);
         let probe = |run| Probe { verb: tolerant::NONSENSE, run };
         let mut understood = tolerant::read(asked, run, self.nonsense.get().map(probe));
-        if self.nonsense.get().is_none() && is_mute(&understood.outcome, run) && may_be_unknown(verb) {
+        if self.nonsense.get().is_none() && is_mute(&understood.outcome, run) && may_be_unknown(asked) {
             let nonsense = self.nonsense.get_or_init(|| self.talk_nonsense());
             understood = tolerant::read(asked, run, Some(probe(nonsense)));
         }
         if let Some(rules) = understood.warning() {
-            self.warn(verb, rules);
+            self.warn(asked, rules);
         }
         match understood.outcome {
             tolerant::Outcome::Success(fields) => Ok(Answer::Done(fields)),
@@ -155,12 +154,35 @@ impl Executable {
         }
     }
 
-    fn warn(&self, verb: Verb, rules: String) {
+    fn warn(&self, asked: Asked<'_>, rules: String) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if !warned.contains(&rules) {
             let driver = self.path.display();
-            tracing::warn!(%driver, call = verb.as_str(), "the driver's answer needed {rules}");
+            tracing::warn!(%driver, call = asked.name(), "the driver's answer needed {rules}");
             warned.insert(rules);
+        }
+    }
+
+    /// Makes a call-out that Kubernetes does not have; answers what the driver printed when it succeeded, and `None`
+    /// when it does not have it either. That is not remembered: the driver may be replaced, and nobody waits for it.
+    pub(super) fn call_extension(
+        &self,
+        call: &ExtensionCall,
+        deadline: Duration,
+    ) -> Result<Option<Captured>, PluginError> {
+        let redaction = Redaction::of_options(&call.options);
+        // Kubernetes has no reading of it.
+        let invocation = Invocation { reading: Reading::Tolerant, ..self.invocation() };
+        let run = self.host.system.runner.run(&invocation.extension(call, deadline));
+        match self.understand_tolerantly(Asked::Extension(call.verb), &run, &redaction)? {
+            Answer::NotSupported => Ok(None),
+            Answer::Done(_) | Answer::Claimed(_) => match run {
+                Ok(output) if !redaction.is_in(&output) => Ok(Some(output.stdout)),
+                _ => {
+                    let text = format!("the answer to {} holds a secret", call.verb.as_str());
+                    Err(PluginError::Driver { text })
+                }
+            },
         }
     }
 
@@ -184,8 +206,8 @@ fn is_mute(outcome: &tolerant::Outcome, run: &Run) -> bool {
 }
 
 /// The call-outs of which silence may mean "I do not know that": never of those that a driver must have.
-fn may_be_unknown(verb: Verb) -> bool {
-    !matches!(verb, Verb::Init | Verb::Mount | Verb::Unmount)
+fn may_be_unknown(asked: Asked<'_>) -> bool {
+    !matches!(asked, Asked::Call(Verb::Init | Verb::Mount | Verb::Unmount))
 }
 
 fn understand_strictly(verb: Verb, run: &Run, redaction: &Redaction) -> Result<Answer, PluginError> {

@@ -24,6 +24,24 @@ pub enum PluginError {
     /// The driver leaves a call-out to the host that no host can do: `init`.
     #[error("Not supported")]
     NotSupported,
+    /// The driver has no volumes to administer.
+    #[error(
+        "the driver {driver} does not support {verb}: it keeps no volumes that could be administered here"
+    )]
+    NoAdministration {
+        /// The driver.
+        driver: String,
+        /// The call-out.
+        verb: &'static str,
+    },
+    /// A success without what it must hold.
+    #[error("the driver answered Success to {verb}, but {why}")]
+    Unreadable {
+        /// The call-out.
+        verb: &'static str,
+        /// What is wrong with the answer; fit to be shown.
+        why: String,
+    },
     /// The driver answered `init` with `"capabilities": null`, on which Kubernetes itself crashes.
     #[error("init answered with null capabilities: leave the key out or give an object")]
     NullCapabilities,

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use flexvolume::{Call, Encoding};
+use flexvolume::{Call, Encoding, ExtensionCall};
 use flexvolume_os::command::{Command, EndOfRun, Streams};
 
 use super::shape;
@@ -36,6 +36,18 @@ impl Invocation<'_> {
         match secret {
             Some(options) => command.secret_argument(options),
             None => command,
+        }
+    }
+
+    /// A call-out that Kubernetes does not have. Nothing of the settings that bend arguments applies to it.
+    #[must_use]
+    pub fn extension(&self, call: &ExtensionCall, deadline: Duration) -> Command {
+        let [verb, options] = call.to_arguments(self.encoding);
+        let command = self.bare(deadline).argument(verb);
+        if call.options.secrets.is_empty() {
+            command.argument(options)
+        } else {
+            command.secret_argument(options)
         }
     }
 

@@ -7,6 +7,7 @@ mod directory;
 mod driver_call;
 mod error;
 mod expand;
+mod extension;
 mod format;
 mod invocation;
 mod mount_check;

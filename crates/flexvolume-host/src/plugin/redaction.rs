@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flexvolume::Call;
+use flexvolume::{Call, Options};
 use flexvolume_os::runner::Output;
 
 use crate::reply::{Cause, Failure, Run};
@@ -17,7 +17,11 @@ pub(super) struct Redaction {
 impl Redaction {
     /// The Secrets of a call: as the driver gets them, in base64, and as it uses them, line by line.
     pub(super) fn of(call: &Call) -> Self {
-        let Some(options) = call.options() else { return Self { secrets: Vec::new() } };
+        call.options().map_or(Self { secrets: Vec::new() }, Self::of_options)
+    }
+
+    /// The same, of the options of any call.
+    pub(super) fn of_options(options: &Options) -> Self {
         let mut secrets = Vec::new();
         for secret in options.secrets.values() {
             let bytes = secret.expose();
@@ -57,7 +61,8 @@ impl Redaction {
         text
     }
 
-    fn is_in(&self, output: &Output) -> bool {
+    /// Whether the driver has printed one.
+    pub(super) fn is_in(&self, output: &Output) -> bool {
         let streams = [&output.stdout.bytes, &output.stderr.bytes, &output.combined.bytes];
         let holds =
             |stream: &[u8], secret: &[u8]| stream.windows(secret.len()).any(|window| window == secret);

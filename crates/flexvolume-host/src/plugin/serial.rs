@@ -30,6 +30,11 @@ impl Turn {
 impl VolumePlugin {
     /// Waits until no call is running that this one must not overlap. Kubernetes lets all overlap.
     pub(super) fn wait_for_turn(&self, call: &Call) -> Result<Turn, PluginError> {
+        self.wait_for_turn_on(volume_of(call))
+    }
+
+    /// The same, for a call that changes the volume of this name, or none.
+    pub(super) fn wait_for_turn_on(&self, volume: Option<&OsStr>) -> Result<Turn, PluginError> {
         let host = self.host();
         // A controller has no directory to keep locks in.
         if host.reading == Reading::Strict || host.root.as_os_str().is_empty() {
@@ -40,7 +45,7 @@ impl VolumePlugin {
             Serialisation::None => None,
             Serialisation::Driver => Some(locks.join("driver").join(self.name.directory())),
             Serialisation::Volume => {
-                volume_of(call).map(|volume| locks.join("volume").join(self.name.directory()).join(volume))
+                volume.map(|volume| locks.join("volume").join(self.name.directory()).join(volume))
             }
         };
         let lock = file.map(|file| lock(&file, host.deadlines.lock)).transpose();

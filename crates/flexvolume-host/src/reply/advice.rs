@@ -79,9 +79,9 @@ fn no_reply(asked: Asked<'_>) -> String {
         Asked::Nonsense(_) => {
             r#"Answer {"status":"Not supported"} to every verb that the driver does not know"#.into()
         }
-        Asked::Call(verb) => format!(
+        Asked::Call(_) | Asked::Extension(_) => format!(
             r#"Print one JSON object with a string status to standard output on every path; if the driver has no {}, {{"status":"Not supported"}}"#,
-            verb.as_str()
+            asked.name()
         ),
     }
 }

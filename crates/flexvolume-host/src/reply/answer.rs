@@ -104,7 +104,7 @@ pub(super) fn used_by(asked: Asked<'_>) -> Option<Field> {
         Asked::Call(Verb::IsAttached) => Some(Field::Attached),
         Asked::Call(Verb::GetVolumeName) => Some(Field::VolumeName),
         Asked::Call(Verb::Init) => Some(Field::Capabilities),
-        Asked::Call(_) | Asked::Nonsense(_) => None,
+        Asked::Call(_) | Asked::Extension(_) | Asked::Nonsense(_) => None,
     }
 }
 

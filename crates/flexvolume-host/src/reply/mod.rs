@@ -15,10 +15,10 @@ mod rule;
 mod scan;
 pub mod strict;
 mod syntax;
-mod text;
+pub(crate) mod text;
 pub mod tolerant;
 
-use flexvolume::{Capabilities, Verb};
+use flexvolume::{Capabilities, ExtensionVerb, Verb};
 use flexvolume_os::runner::{Output, StartError};
 
 pub use explain::{Advice, Applied, Explanation, StrictView, TolerantView, explain};
@@ -30,6 +30,8 @@ pub use rule::Rule;
 pub enum Asked<'a> {
     /// A call-out.
     Call(Verb),
+    /// A call-out that Kubernetes does not have.
+    Extension(ExtensionVerb),
     /// A verb that no driver knows, such as [`tolerant::NONSENSE`].
     Nonsense(&'a str),
 }
@@ -38,7 +40,8 @@ impl<'a> Asked<'a> {
     /// The call-out of this spelling, or a nonsense verb.
     #[must_use]
     pub fn parse(word: &'a str) -> Self {
-        Verb::parse(word).map_or(Asked::Nonsense(word), Asked::Call)
+        let extension = || ExtensionVerb::parse(word).map(Asked::Extension);
+        Verb::parse(word).map(Asked::Call).or_else(extension).unwrap_or(Asked::Nonsense(word))
     }
 
     /// The verb as the driver saw it.
@@ -46,6 +49,7 @@ impl<'a> Asked<'a> {
     pub fn name(self) -> &'a str {
         match self {
             Asked::Call(verb) => verb.as_str(),
+            Asked::Extension(verb) => verb.as_str(),
             Asked::Nonsense(verb) => verb,
         }
     }

@@ -9,7 +9,7 @@ pub(super) const MESSAGE_LIMIT: usize = 2048;
 const SECRET_KEY: &str = "kubernetes.io/secret";
 
 /// One line for a message.
-pub(super) fn line(text: &str) -> String {
+pub(crate) fn line(text: &str) -> String {
     legible(text.trim_end().as_bytes()).replace(['\n', '\t'], " ")
 }
 

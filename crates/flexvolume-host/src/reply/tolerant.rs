@@ -207,7 +207,7 @@ impl Judge<'_> {
                 Asked::Nonsense(_) | Asked::Call(Verb::Init | Verb::Mount | Verb::Unmount) => false,
                 // Their defaults do nothing.
                 Asked::Call(Verb::GetVolumeName | Verb::IsAttached) => true,
-                Asked::Call(_) => self.is_the_answer_to_nonsense(),
+                Asked::Call(_) | Asked::Extension(_) => self.is_the_answer_to_nonsense(),
             };
         if !unsupported {
             return self.fail(Cause::NoReply(self.output.ended));

@@ -69,7 +69,7 @@ impl TryFrom<String> for Call {
             (Asked::Call(verb), _) => Ok(Call(verb.as_str().to_owned())),
             // The verb that the corpus used; strict texts name it.
             (Asked::Nonsense(_), "probe") => Ok(Call("bogus".to_owned())),
-            (Asked::Nonsense(_), _) => {
+            (Asked::Nonsense(_) | Asked::Extension(_), _) => {
                 Err(format!("call {name:?}: expected the name of a call-out, or \"probe\""))
             }
         }
