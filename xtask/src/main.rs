@@ -15,6 +15,7 @@ mod keeper;
 mod process;
 mod test;
 mod tidy;
+mod vm;
 mod workspace;
 
 use std::path::PathBuf;
@@ -38,6 +39,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Everything that reads foreign bytes, with libFuzzer: executions, coverage, findings
     Fuzz(fuzz::Arguments),
+    /// The tests that need device-mapper, or one command, in a virtual machine
+    Vm(vm::Arguments),
     /// Real drivers' replies against both readers: `corpus verify [DIR]`.
     Corpus(forward::Arguments),
     /// Kubernetes' own transcripts against our host: `oracle run|verify|record`.
@@ -59,12 +62,17 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Vm(arguments) => return end(vm::run(&arguments)),
         Command::Keep { folder } => keeper::keep(&folder),
         Command::Corpus(arguments) => forward::run("corpus", &arguments),
         Command::Oracle(arguments) => forward::run("oracle", &arguments),
     };
+    end(result.map(|()| ExitCode::SUCCESS))
+}
+
+fn end(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

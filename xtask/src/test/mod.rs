@@ -1,6 +1,6 @@
 //! `test`: everything that must hold before a change lands.
 
-mod tally;
+pub(crate) mod tally;
 
 use std::io::{self, BufRead, BufReader};
 use std::process::{Command, Stdio};

@@ -5,11 +5,11 @@ use std::fmt;
 
 /// The counts so far.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Tests and cases that ran and passed.
     passed: u64,
     /// Tests and cases that failed.
-    pub(super) failed: u64,
+    pub(crate) failed: u64,
     /// Tests that could not run here, with the reason: each one is among the passed ones of its own program.
     skipped: BTreeMap<String, String>,
     /// Tests marked `#[ignore]`.
@@ -47,7 +47,7 @@ enum Place {
 
 impl Tally {
     /// Takes one line of output; the lines to show.
-    pub(super) fn line(&mut self, line: &str) -> Vec<String> {
+    pub(crate) fn line(&mut self, line: &str) -> Vec<String> {
         if let Some((name, why)) = skipped(line) {
             self.skipped.insert(name.to_owned(), why.to_owned());
             return Vec::new();
@@ -76,7 +76,7 @@ impl Tally {
     }
 
     /// The program has ended: its last result counts.
-    pub(super) fn end(&mut self) -> Vec<String> {
+    pub(crate) fn end(&mut self) -> Vec<String> {
         self.source = Source::Cases;
         self.count_last()
     }
@@ -105,7 +105,7 @@ impl Tally {
     }
 
     /// Lists the tests that could not run here.
-    pub(super) fn print_skipped(&self) {
+    pub(crate) fn print_skipped(&self) {
         for (name, why) in &self.skipped {
             println!("skipped: {name}: {why}");
         }
