@@ -245,6 +245,31 @@ fn a_volume_whose_records_are_lost_is_found_by_its_directory() {
 }
 
 #[test]
+fn a_shared_device_whose_record_is_damaged_is_kept_for_the_pods_that_hold_it() {
+    if !in_mount_namespace("a_shared_device_whose_record_is_damaged_is_kept_for_the_pods_that_hold_it") {
+        return;
+    }
+    let stage = Stage::new();
+    stage.install("device", drivers::DEVICE);
+    let manager = stage.manager();
+    for pod_uid in ["uid-1", "uid-2", "uid-3"] {
+        manager.mount(&pod(pod_uid), &[persistent("device", "pv-1")], NO_ARGUMENTS).unwrap();
+    }
+    let record = stage.root().join("flexvol/volumes/example.com~device,pv-1.json");
+    fs::write(&record, "{").unwrap();
+    manager.unmount(&uid("uid-1")).unwrap();
+    fs::write(&record, "{").unwrap();
+    manager.mount(&pod("uid-1"), &[persistent("device", "pv-1")], NO_ARGUMENTS).unwrap();
+    for pod_uid in ["uid-1", "uid-2"] {
+        manager.unmount(&uid(pod_uid)).unwrap();
+        assert!(!stage.calls("device").iter().any(|call| call.starts_with("unmountdevice")), "{pod_uid}");
+    }
+    manager.unmount(&uid("uid-3")).unwrap();
+    assert!(stage.calls("device").iter().any(|call| call.starts_with("unmountdevice")));
+    assert_eq!(stage.mounts(), []);
+}
+
+#[test]
 fn records_that_make_no_sense_are_set_aside_and_those_of_a_newer_version_refused() {
     if !in_mount_namespace("records_that_make_no_sense_are_set_aside_and_those_of_a_newer_version_refused") {
         return;

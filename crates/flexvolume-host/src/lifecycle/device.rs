@@ -10,8 +10,8 @@ use flexvolume_os::lock::{Lock, LockError};
 use super::failure::{Failure, at};
 use super::look::{self, Seen, look};
 use super::plan::{self, DevicePlan, DeviceStep, Leftover};
-use super::record::{Device, Found, Growth, Spec};
-use super::shelf::{self, Kept, Shelf};
+use super::record::{Device, Found, Growth, Publish, Spec};
+use super::shelf::{self, Kept, RecordError, Shelf};
 use super::{Phase, locks, unfinished};
 use crate::plugin::{AttachablePlugin, Attachments};
 use crate::settings::Serialisation;
@@ -41,7 +41,10 @@ impl DeviceWork<'_> {
             .map_err(|why| Failure::new("mountdevice", why))?;
         let seen = self.look()?;
         let plan = plan::device(stored.as_ref().map(|kept| &kept.record), seen, self.boot);
-        let mut kept = stored.unwrap_or_else(|| shelf.new_record(self.unknown_device(Spec::from(spec))));
+        let mut kept = match stored {
+            Some(kept) => kept,
+            None => shelf.new_record(self.unrecorded(Spec::from(spec), seen)?),
+        };
         let newcomer = kept.record.pods.insert(pod.uid.clone());
         match plan {
             DevicePlan::Ready if newcomer => kept.save().map_err(at("write the record"))?,
@@ -108,10 +111,12 @@ impl DeviceWork<'_> {
         let mut kept = match stored {
             Some(kept) => kept,
             // The record goes after everything else: without one and without a directory there is nothing to undo.
-            None if self.look()? == Seen::Absent => {
-                return shelf.forget(&self.driver, &self.volume).map_err(at("remove the record"));
-            }
-            None => shelf.new_record(self.unknown_device(Spec::bare(&self.driver, &self.volume))),
+            None => match self.look()? {
+                Seen::Absent => {
+                    return shelf.forget(&self.driver, &self.volume).map_err(at("remove the record"));
+                }
+                seen => shelf.new_record(self.unrecorded(Spec::bare(&self.driver, &self.volume), seen)?),
+            },
         };
         let others = kept.record.pods.iter().any(|user| user != pod);
         if others {
@@ -192,8 +197,14 @@ impl DeviceWork<'_> {
         shelf::devices(&self.host.root)
     }
 
-    fn unknown_device(&self, spec: Spec) -> Device {
-        Device {
+    /// The record of a device that has none. Where something is in its place, its record was lost, and other pods may
+    /// hold it.
+    fn unrecorded(&self, spec: Spec, seen: Seen) -> Result<Device, Failure> {
+        let pods = match seen {
+            Seen::Absent => BTreeSet::new(),
+            _ => self.holders().map_err(at("look for the pods that hold the volume"))?,
+        };
+        Ok(Device {
             driver: self.driver.clone(),
             volume: self.volume.clone(),
             spec,
@@ -202,11 +213,25 @@ impl DeviceWork<'_> {
             attached: String::new(),
             device: String::new(),
             found: Found::Unknown,
-            pods: BTreeSet::new(),
+            pods,
             boot: self.boot.to_owned(),
             error: None,
             growth: Growth::default(),
+        })
+    }
+
+    /// The pods whose records say that they stand on this device.
+    fn holders(&self) -> Result<BTreeSet<PodUid>, RecordError> {
+        let root = &self.host.root;
+        let mut pods = BTreeSet::new();
+        for directory in shelf::entries(&shelf::publishes_dir(root))? {
+            let records = Shelf::<Publish>::at(root, directory).inventory()?.records.into_iter();
+            let ours = records.map(|kept| kept.record).filter(|record| {
+                record.driver == self.driver && record.device.as_ref() == Some(&self.volume)
+            });
+            pods.extend(ours.map(|record| record.pod.uid));
         }
+        Ok(pods)
     }
 }
 
