@@ -63,14 +63,18 @@ pub(super) fn run(global: &Global, arguments: &CallArguments) -> Result<u8, Fail
         let nonsense = runner.run(&nonsense(NONSENSE));
         explanation = explain(asked, &answer, Some(Probe { verb: NONSENSE, run: &nonsense }));
     }
-    let outcome = match global.reading {
-        ReadingWord::Strict => explanation.strict.outcome,
-        ReadingWord::Tolerant => explanation.tolerant.outcome,
-    };
-    let code = if matches!(outcome, "success" | "claimed" | "not_supported") { OK } else { STEP_FAILED };
+    let code = exit_code(&explanation, global.reading);
     let report = report(program.clone(), &answer, explanation);
     session.output.print(&report, text)?;
     Ok(code)
+}
+
+fn exit_code(explanation: &Explanation, reading: ReadingWord) -> u8 {
+    let outcome = match reading {
+        ReadingWord::Strict => explanation.strict.outcome,
+        ReadingWord::Tolerant => explanation.tolerant.outcome,
+    };
+    if matches!(outcome, "success" | "claimed" | "not_supported") { OK } else { STEP_FAILED }
 }
 
 /// The driver's program: a path if it begins like one, else a name in the plugin directories. No `init` is run.
