@@ -1,5 +1,6 @@
 //! The command line as it was typed: plain values, nothing looked up.
 
+mod agent;
 mod conformance;
 mod driver;
 mod install;
@@ -13,6 +14,7 @@ use flexvolume_host::Reading;
 use flexvolume_host::registry::DEFAULT_PLUGIN_DIR;
 use flexvolume_host::settings::DEFAULT_SETTINGS_DIR;
 
+pub(crate) use self::agent::*;
 pub(crate) use self::conformance::*;
 pub(crate) use self::driver::*;
 pub(crate) use self::install::*;
@@ -116,6 +118,8 @@ pub(crate) enum Command {
     Resize(ResizeArguments),
     /// Show what is mounted, for whom, and what is left to undo
     Status(StatusArguments),
+    /// Keep the volumes of all pods in a directory of manifests mounted, until a signal comes
+    Agent(AgentArguments),
     /// Run a command with a pod's volumes, in a mount namespace of its own
     Run(RunArguments),
     /// Print a completion script for a shell

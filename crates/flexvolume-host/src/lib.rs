@@ -5,6 +5,7 @@ pub mod lifecycle;
 pub mod nearest;
 pub mod paths;
 pub mod plugin;
+pub mod reconcile;
 pub mod registry;
 pub mod reply;
 pub mod settings;

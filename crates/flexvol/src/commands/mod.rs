@@ -44,6 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Resize(arguments) => resize::run(global, arguments),
         Command::Status(arguments) => status::run(global, arguments),
         Command::Statfs(arguments) => statfs::run(arguments),
+        Command::Agent(arguments) => crate::agent::run(global, arguments),
         Command::Run(arguments) => run::run(global, arguments),
         Command::Completions(arguments) => completions::completions(arguments.shell),
         Command::Man(arguments) => completions::man(&arguments.directory),

@@ -28,11 +28,17 @@ impl<'a> Objects<'a> {
     /// # Errors
     /// Every object that cannot be read, or is there twice.
     pub(super) fn collect(documents: &'a [Document]) -> Result<Self, Vec<ManifestError>> {
+        let (known, errors) = Self::gather(documents);
+        if errors.is_empty() { Ok(known) } else { Err(errors) }
+    }
+
+    /// Reads the objects of all documents, and says what cannot be read or is there twice. The first one counts.
+    pub(super) fn gather(documents: &'a [Document]) -> (Self, Vec<ManifestError>) {
         let (mut known, mut errors) = (Self::default(), Vec::new());
         let add = |object| known.add(object).unwrap_or_else(|error| errors.push(error));
         let unreadable = each(documents, add);
         errors.extend(unreadable);
-        if errors.is_empty() { Ok(known) } else { Err(errors) }
+        (known, errors)
     }
 
     fn add(&mut self, object: Object<'a>) -> Result<(), ManifestError> {

@@ -1,6 +1,7 @@
 //! From documents to the pods that flexvol works on: claims followed, Secrets found, everything checked.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use flexvolume_host::contract::{PodUid, VolumeName};
 use flexvolume_host::lifecycle::PodVolume;
@@ -25,11 +26,15 @@ pub struct Workload {
     pub secrets: ManifestSecrets,
     /// Objects of other kinds, which were left alone: `Service default/web at app.yaml:3`.
     pub ignored: Vec<String>,
+    /// How many objects there are that pods can refer to: claims, persistent volumes, Secrets.
+    pub referents: usize,
 }
 
 /// A pod and what is to be mounted for it.
 #[derive(Debug)]
 pub struct PodPlan {
+    /// Where it stands.
+    pub place: Place,
     /// The pod.
     pub pod: Pod,
     /// Its FlexVolume volumes.
@@ -51,27 +56,42 @@ pub struct PodPlan {
 pub fn workload(documents: &[Document], reading: Reading) -> Result<Workload, Vec<ManifestError>> {
     // What refers to an object that could not be read would only be told that it is not there: so these errors first.
     let objects = Objects::collect(documents)?;
+    let (workload, errors) = of_objects(objects, reading);
+    if errors.is_empty() { Ok(workload) } else { Err(errors) }
+}
+
+/// Resolves as many pods as can be, for somebody who must go on with those that are in order. Of objects that are there
+/// twice the first one counts.
+pub fn resolve(documents: &[Document], reading: Reading) -> (Workload, Vec<ManifestError>) {
+    let (objects, mut errors) = Objects::gather(documents);
+    let (workload, of_pods) = of_objects(objects, reading);
+    errors.extend(of_pods);
+    (workload, errors)
+}
+
+fn of_objects(objects: Objects<'_>, reading: Reading) -> (Workload, Vec<ManifestError>) {
     let specs = Specs { objects: &objects, reading };
     let (mut pods, mut errors, mut uids) = (Vec::new(), Vec::new(), BTreeMap::new());
     for identity in &objects.pods {
         match PodPlan::new(identity, &specs) {
-            Ok(plan) => {
-                if let Some(other) = uids.insert(plan.pod.uid.clone(), identity.object.to_string()) {
-                    let at = identity.uid.as_ref().unwrap_or(&identity.at);
-                    errors.push(at.error(Problem::DuplicateUid { other }));
+            Ok(plan) => match uids.entry(plan.pod.uid.clone()) {
+                Entry::Vacant(free) => {
+                    free.insert(identity.object.to_string());
+                    pods.push(plan);
                 }
-                pods.push(plan);
-            }
+                Entry::Occupied(taken) => {
+                    let at = identity.uid.as_ref().unwrap_or(&identity.at);
+                    errors.push(at.error(Problem::DuplicateUid { other: taken.get().clone() }));
+                }
+            },
             Err(mut of_pod) => errors.append(&mut of_pod),
         }
     }
-    if !errors.is_empty() {
-        return Err(errors);
-    }
+    let referents = objects.claims.len() + objects.persistent_volumes.len() + objects.secrets.len();
     let secrets = objects.secrets.into_iter().map(|(name, secret)| {
         ((name.namespace, name.name), SecretObject { kind: secret.kind, data: secret.data })
     });
-    Ok(Workload { pods, secrets: secrets.collect(), ignored: objects.ignored })
+    (Workload { pods, secrets: secrets.collect(), ignored: objects.ignored, referents }, errors)
 }
 
 /// The pods alone, without their volumes: what is needed to unmount them.
@@ -109,6 +129,7 @@ impl PodPlan {
         let uid = pod_uid(identity).map_err(one)?;
         let document = PodDocument::read(&identity.at).map_err(one)?;
         let mut plan = Self {
+            place: identity.at.place().clone(),
             pod: Pod {
                 uid,
                 name: identity.object.name.clone(),

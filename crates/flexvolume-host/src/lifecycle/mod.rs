@@ -3,6 +3,7 @@
 mod device;
 mod failure;
 mod file_name;
+mod inventory;
 mod locks;
 mod look;
 mod plan;
@@ -11,6 +12,7 @@ mod reconstruct;
 mod record;
 mod resize;
 mod shelf;
+mod single;
 mod status;
 mod tidy;
 mod unfinished;
@@ -35,9 +37,11 @@ use publish::{SetUp, Wanted};
 use record::Publish;
 use shelf::Kept;
 
+pub use inventory::{Inventory, Known, Standing, VolumeKey};
 pub use resize::{Resize, Resized};
 pub use shelf::RecordError;
-pub use users::{LastUse, Leaving, PodUse};
+pub use single::WantedVolume;
+pub use users::{Keeper, LastUse, Leaving, PodUse};
 
 /// Mounts and unmounts the volumes of pods on this node.
 ///
@@ -68,7 +72,7 @@ pub struct Mounted {
 }
 
 /// One volume of a pod.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodVolume {
     /// `volumes[].name`.
     pub pod_volume: String,
@@ -347,7 +351,7 @@ impl VolumeManager {
     /// # Errors
     /// [`LifecycleError`].
     pub fn keep(&self, pod: &PodUid) -> Result<(), LifecycleError> {
-        users::keep(&self.host, pod)
+        users::keep(&self.host, pod, Keeper::Person)
     }
 }
 

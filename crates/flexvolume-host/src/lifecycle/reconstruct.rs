@@ -16,7 +16,7 @@ use crate::paths;
 use crate::spec::FsGroupChangePolicy;
 
 /// A volume of a pod, by its directory.
-type Place = (DriverName, VolumeName);
+pub(super) type Place = (DriverName, VolumeName);
 
 /// What else there is of a pod.
 #[derive(Default)]
@@ -112,7 +112,7 @@ impl VolumeManager {
 }
 
 /// `<root>/pods/<uid>/volumes/*/*`: real directories with possible names that are not Kubernetes' own plugins'.
-fn directories(root: &Path, pod: &PodUid) -> Vec<Place> {
+pub(super) fn directories(root: &Path, pod: &PodUid) -> Vec<Place> {
     let mut places = Vec::new();
     for (parent, drivers_directory) in real_directories(&paths::pod_dir(root, pod).join("volumes")) {
         if drivers_directory.starts_with("kubernetes.io~") {

@@ -11,19 +11,19 @@ use super::{LifecycleError, Overview, Phase, VolumeManager, VolumeStatus, look};
 use crate::paths;
 
 /// The mount points of one reading of the mount table.
-struct MountPoints<'a> {
+pub(super) struct MountPoints<'a> {
     root: &'a Path,
     real_root: PathBuf,
     points: HashSet<&'a Path>,
 }
 
 impl<'a> MountPoints<'a> {
-    fn new(root: &'a Path, table: &'a MountTable) -> Self {
+    pub(super) fn new(root: &'a Path, table: &'a MountTable) -> Self {
         let points = table.mounts().iter().map(|mount| mount.mount_point.as_path()).collect();
         Self { root, real_root: look::in_table(root, root), points }
     }
 
-    fn holds(&self, place: &Path) -> bool {
+    pub(super) fn holds(&self, place: &Path) -> bool {
         let below = place.strip_prefix(self.root).unwrap_or(place);
         self.points.contains(self.real_root.join(below).as_path())
     }

@@ -64,8 +64,37 @@ impl Drop for LastUse {
     }
 }
 
+/// Who has asked for a pod's volumes to stay when their last user leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeper {
+    /// A person, with `flexvol mount`.
+    Person,
+    /// The agent, for as long as the pod is wanted.
+    Agent,
+}
+
+impl Keeper {
+    /// As the mark holds it.
+    fn word(self) -> &'static [u8] {
+        match self {
+            Keeper::Person => b"",
+            Keeper::Agent => b"agent",
+        }
+    }
+}
+
+/// Who keeps the pod's volumes, if anybody does.
+pub(super) fn keeper(root: &Path, pod: &PodUid) -> Option<Keeper> {
+    let word = fs::read(mark(root, pod)).ok()?;
+    // What the agent did not write is a person's, whatever it is: it stays.
+    Some(if word == Keeper::Agent.word() { Keeper::Agent } else { Keeper::Person })
+}
+
 /// Puts down that the pod's volumes stay when their last user leaves.
-pub(super) fn keep(host: &VolumeHost, pod: &PodUid) -> Result<(), LifecycleError> {
+pub(super) fn keep(host: &VolumeHost, pod: &PodUid, keeper: Keeper) -> Result<(), LifecycleError> {
+    if self::keeper(&host.root, pod) == Some(keeper) {
+        return Ok(());
+    }
     // A last user who is unmounting has this lock alone: the mark is made before the look at it, or after the unmount.
     let _user = locks::users(host, pod)?;
     let mark = mark(&host.root, pod);
@@ -73,7 +102,7 @@ pub(super) fn keep(host: &VolumeHost, pod: &PodUid) -> Result<(), LifecycleError
     if let Some(directory) = mark.parent() {
         make_directory(&host.root, directory).map_err(failed)?;
     }
-    flexvolume_os::atomic::write(&mark, b"").map_err(failed)?;
+    flexvolume_os::atomic::write(&mark, keeper.word()).map_err(failed)?;
     Ok(())
 }
 

@@ -1,0 +1,141 @@
+//! `flexvol agent`: the volume manager of a node without Kubernetes.
+//!
+//! A few threads, none of which waits for a driver but those of the operations themselves: one watches the manifests, one
+//! the plugin directories, one the mount table, one serves the socket. All they do is to send messages to the loop here,
+//! which tells the [reconciler](flexvolume_host::reconcile) and begins what it answers.
+
+mod directory;
+mod drivers;
+mod journal;
+mod looks;
+mod manifests;
+mod notify;
+mod run_loop;
+mod secrets;
+mod state;
+mod worker;
+
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::SystemTime;
+
+use flexvolume_host::Reading;
+use flexvolume_host::os::signals::Signals;
+use flexvolume_host::reconcile::{Assignment, BackOff, Ending, Reconciler};
+
+use self::directory::Directory;
+use self::drivers::DriverNews;
+use self::journal::Journal;
+use self::manifests::{Manifests, Memory, Update};
+use self::run_loop::Agent;
+use self::secrets::CurrentSecrets;
+use self::state::State;
+use self::worker::Worker;
+use crate::args::{AgentArguments, Global};
+use crate::failure::{BAD_INPUT, Failure, OK};
+use crate::session::Session;
+
+/// What the loop is told.
+#[derive(Debug)]
+enum Message {
+    /// The manifests were read.
+    Manifests(Box<Update>),
+    /// The directory of manifests cannot be read.
+    NoManifests(String),
+    /// Something new about a driver.
+    Driver(DriverNews),
+    /// An operation has ended.
+    Finished(Box<(Assignment, Ending)>),
+    /// The mount table is another one.
+    MountTable,
+}
+
+/// Runs the agent until a signal ends it.
+///
+/// # Errors
+/// When it cannot start. Once it runs, nothing ends it but a signal.
+pub(crate) fn run(global: &Global, arguments: &AgentArguments) -> Result<u8, Failure> {
+    if Reading::from(global.reading) == Reading::Strict {
+        let words = "the agent watches drivers, which the strict reading does not: leave --reading out";
+        return Err(Failure::says(BAD_INPUT, words));
+    }
+    let signals = Signals::catch()?;
+    let secrets = CurrentSecrets::default();
+    let session = Session::new(global, secrets.clone())?;
+    let mut state = State::open(&session.host.root)?;
+    let memory = state.remember();
+    let (messages, inbox) = channel();
+    let manager = std::sync::Arc::new(session.manager());
+    let worker = Worker { manager, system: session.host.system.clone(), messages: messages.clone() };
+    let mut agent = Agent {
+        reconciler: Reconciler::new(arguments.bounds(), back_off()),
+        journal: Journal::new(state.directory()),
+        state,
+        secrets,
+        worker,
+        troubles: std::collections::BTreeMap::new(),
+        populated: false,
+        looks: looks::Looks::default(),
+    };
+    agent.take_stock()?;
+    drivers::watch(&session, messages.clone()).map_err(|error| Failure::new(BAD_INPUT, error))?;
+    looks::watch_mount_table(messages.clone())?;
+    watch_manifests(arguments, memory, messages)?;
+    agent.run(&inbox, &signals);
+    Ok(OK)
+}
+
+/// Agents of many nodes that fail at the same moment must not all try again at the same moment.
+fn back_off() -> BackOff {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    BackOff::new(u64::from(now.subsec_nanos()) ^ u64::from(std::process::id()))
+}
+
+/// Reads manifests in a thread of its own, from now on.
+fn watch_manifests(
+    arguments: &AgentArguments,
+    memory: Memory,
+    messages: Sender<Message>,
+) -> std::io::Result<()> {
+    let path = std::path::absolute(&arguments.manifests)?;
+    let manifests = Manifests::new(Reading::Tolerant, memory);
+    let reader = Reader { directory: Directory::new(path.clone()), path, manifests, messages };
+    thread::Builder::new().name("manifests".to_owned()).spawn(move || reader.follow())?;
+    Ok(())
+}
+
+struct Reader {
+    directory: Directory,
+    path: std::path::PathBuf,
+    manifests: Manifests,
+    messages: Sender<Message>,
+}
+
+impl Reader {
+    fn follow(mut self) {
+        let (mut first, mut failed) = (true, None);
+        loop {
+            let message = match self.directory.next_news() {
+                Ok(news) => {
+                    let unchanged = news.is_empty() && !first && failed.is_none();
+                    (first, failed) = (false, None);
+                    if unchanged {
+                        continue;
+                    }
+                    Message::Manifests(Box::new(self.manifests.update(news)))
+                }
+                Err(error) => {
+                    let why = format!("the manifests in {} cannot be read: {error}", self.path.display());
+                    if failed.as_ref() == Some(&why) {
+                        continue;
+                    }
+                    failed = Some(why.clone());
+                    Message::NoManifests(why)
+                }
+            };
+            if self.messages.send(message).is_err() {
+                return;
+            }
+        }
+    }
+}

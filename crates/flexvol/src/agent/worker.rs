@@ -1,0 +1,131 @@
+//! One operation on one volume, in a thread of its own.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread;
+
+use flexvolume_host::lifecycle::{
+    Leaving, LifecycleError, PodVolume, Resize, Standing, VolumeManager, WantedVolume,
+};
+use flexvolume_host::os::System;
+use flexvolume_host::os::mount::MountPoint;
+use flexvolume_host::reconcile::{Assignment, Ending, Operation, VolumeKey, WantedPod};
+
+use super::Message;
+use crate::usage::Surveyor;
+
+/// Carries operations out.
+#[derive(Clone)]
+pub(super) struct Worker {
+    pub(super) manager: Arc<VolumeManager>,
+    pub(super) system: System,
+    pub(super) messages: Sender<Message>,
+}
+
+/// Tells how an operation ended, whatever becomes of its thread.
+struct Report {
+    messages: Sender<Message>,
+    assignment: Option<Assignment>,
+    ending: Ending,
+}
+
+impl Report {
+    fn end(&mut self, ending: Ending) {
+        self.ending = ending;
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if let Some(assignment) = self.assignment.take() {
+            let ending = std::mem::replace(&mut self.ending, Ending::Unmounted);
+            // Nobody listens any more: the process ends.
+            let _ = self.messages.send(Message::Finished(Box::new((assignment, ending))));
+        }
+    }
+}
+
+impl Worker {
+    /// Begins the operation. How it ends is a message.
+    pub(super) fn begin(&self, assignment: Assignment) {
+        let worker = self.clone();
+        let mut report = Report {
+            messages: self.messages.clone(),
+            assignment: Some(assignment.clone()),
+            ending: Ending::Failed("its thread could not be started or gave up".to_owned()),
+        };
+        let started = thread::Builder::new().name("volume".to_owned()).spawn(move || {
+            report.end(worker.perform(&assignment));
+        });
+        if let Err(error) = started {
+            tracing::warn!(%error, "no thread for an operation");
+        }
+    }
+
+    fn perform(&self, assignment: &Assignment) -> Ending {
+        let key = &assignment.key;
+        let done = match &assignment.operation {
+            Operation::Mount { pod, position } => self.mount(pod, *position),
+            Operation::Unmount => self.unmount(key),
+            Operation::Expand { size } => self.expand(key, *size),
+        };
+        done.unwrap_or_else(Ending::Failed)
+    }
+
+    fn mount(&self, pod: &WantedPod, position: usize) -> Result<Ending, String> {
+        let volume = pod.volumes.get(position).ok_or("the pod has no such volume")?;
+        refuse_collision(pod, position)?;
+        let wanted = WantedVolume { pod: &pod.pod, volume, position, arguments: pod.arguments };
+        let mounted = self.manager.mount_one(&wanted).map_err(|error| error.to_string())?;
+        let standing = match self.system.mounter.mount_point(&mounted.mount_dir) {
+            Ok(MountPoint::Yes | MountPoint::Dead(_)) => Standing::Mounted,
+            _ => Standing::Filled,
+        };
+        Ok(Ending::Mounted(standing))
+    }
+
+    fn unmount(&self, key: &VolumeKey) -> Result<Ending, String> {
+        let text = |error: LifecycleError| error.to_string();
+        // While this lives no command begins to use the volume.
+        let leaving = self.manager.enter(&key.pod).map_err(text)?.leave().map_err(text)?;
+        if matches!(leaving, Leaving::OthersRemain) {
+            return Err("a command of `flexvol run` uses the pod's volumes; they are unmounted when it ends"
+                .to_owned());
+        }
+        match self.manager.unmount_one(key) {
+            Ok(_) => Ok(Ending::Unmounted),
+            Err(errors) => Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+        }
+    }
+
+    fn expand(&self, key: &VolumeKey, size: u64) -> Result<Ending, String> {
+        let surveyor = Surveyor::new(&*self.system.runner);
+        let resize = Resize {
+            pod: &key.pod,
+            volume: key.volume.as_str(),
+            size,
+            capacity: &|mount_dir| surveyor.figures(mount_dir).ok().map(|metrics| metrics.capacity),
+        };
+        match self.manager.resize(&resize) {
+            Ok(resized) => Ok(Ending::Expanded(resized.size)),
+            // It is large enough: somebody has grown it by hand.
+            Err(LifecycleError::Shrink { has, .. }) => Ok(Ending::Expanded(has)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Two volumes of a pod that would have one mount dir.
+fn refuse_collision(pod: &WantedPod, position: usize) -> Result<(), String> {
+    let Some(volume) = pod.volumes.get(position) else { return Ok(()) };
+    let same_dir = |other: &&PodVolume| {
+        (&other.spec.driver, &other.spec.name) == (&volume.spec.driver, &volume.spec.name)
+    };
+    match pod.volumes.iter().filter(same_dir).find(|other| other.spec != volume.spec) {
+        Some(other) => Err(format!(
+            "volumes {} and {} of the pod both mean volume {} of driver {}, but differ; name one of them differently",
+            volume.pod_volume, other.pod_volume, volume.spec.name, volume.spec.driver
+        )),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,72 @@
+//! One volume of a pod at a time, for a host that stays: a volume that cannot be mounted holds up no other of its pod.
+
+use flexvolume::{DriverName, VolumeName};
+
+use super::publish::{SetUp, Wanted};
+use super::users::{self, Keeper};
+use super::{LifecycleError, Mounted, PodVolume, VolumeKey, VolumeManager, locks, step_error};
+use crate::spec::{MounterArguments, Pod};
+
+/// A volume that one pod shall have.
+#[derive(Debug, Clone, Copy)]
+pub struct WantedVolume<'a> {
+    /// The pod.
+    pub pod: &'a Pod,
+    /// The volume.
+    pub volume: &'a PodVolume,
+    /// Its place among the pod's volumes.
+    pub position: usize,
+    /// How it is set up.
+    pub arguments: MounterArguments,
+}
+
+impl VolumeManager {
+    /// Mounts one volume of a pod and keeps it mounted on behalf of the agent, whoever else uses the pod's volumes
+    /// meanwhile. Calling it again changes nothing.
+    ///
+    /// # Errors
+    /// [`LifecycleError`]; what this call had begun is undone, and what cannot be undone now stays on record.
+    pub fn mount_one(&self, wanted: &WantedVolume<'_>) -> Result<Mounted, LifecycleError> {
+        let WantedVolume { pod, volume, position, arguments } = *wanted;
+        users::keep(&self.host, &pod.uid, Keeper::Agent)?;
+        let lock = locks::pod(&self.host, &pod.uid)?;
+        match self.set_up(&Wanted { pod, volume, position, arguments }) {
+            Ok(SetUp { mounted, .. }) => Ok(Mounted { pod_volume: volume.pod_volume.clone(), ..mounted }),
+            Err(failed) => {
+                let mut cleanup = self.undo(failed.begun.map(|kept| *kept).into_iter().collect());
+                cleanup.extend(self.tidy(&pod.uid, lock).map(|foreign| foreign.to_string()));
+                Err(step_error(&volume.spec.name, failed.failure, cleanup))
+            }
+        }
+    }
+
+    /// Unmounts one volume of a pod, from its record or, without one, from its directory; `None` if there is nothing of
+    /// it. What is empty of the pod goes with its last volume.
+    ///
+    /// # Errors
+    /// Why it is left, one error at least.
+    pub fn unmount_one(&self, key: &VolumeKey) -> Result<Option<Mounted>, Vec<LifecycleError>> {
+        let VolumeKey { pod, driver, volume } = key;
+        let lock = locks::pod(&self.host, pod).map_err(|error| vec![error.into()])?;
+        let (kept, mut errors) = self.on_record(pod).map_err(|error| vec![error])?;
+        let is_meant = |(of, name): (&DriverName, &VolumeName)| (of, name) == (driver, volume);
+        let meant = kept.into_iter().find(|kept| is_meant((&kept.record.driver, &kept.record.volume)));
+        let unmounted = match meant {
+            Some(kept) => {
+                errors.clear();
+                let released = self.settle(&kept.record).and_then(|()| self.release(kept));
+                released.map(Some).map_err(|failure| step_error(volume, failure, Vec::new()))
+            }
+            None => Ok(None),
+        };
+        errors.extend(self.tidy(pod, lock));
+        match unmounted {
+            Ok(unmounted) if errors.is_empty() => Ok(unmounted),
+            Ok(_) => Err(errors),
+            Err(error) => {
+                errors.insert(0, error);
+                Err(errors)
+            }
+        }
+    }
+}
