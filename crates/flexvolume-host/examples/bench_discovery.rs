@@ -4,6 +4,8 @@
 //! the time until all have answered `init`, divided by that of one after another, as Kubernetes does it; how many `init`s
 //! one changed driver causes; the milliseconds until it is usable, counted from the end of the settle delay; and the
 //! milliseconds that a driver whose `init` hangs adds to the look-up of another one, at the 90th percentile.
+//!
+//! `bench_discovery start FOLDER PROGRAM COUNT` prints only the median milliseconds until all have answered `init`.
 #![expect(clippy::print_stdout, reason = "it prints what it measures")]
 
 use std::error::Error;
@@ -29,13 +31,21 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, program, count] = &words[..] else {
-        return Err("see the head of bench_discovery.rs for the arguments".into());
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (only_start, folder, program, count) = match words[..] {
+        ["start", folder, program, count] => (true, folder, program, count),
+        [folder, program, count] => (false, folder, program, count),
+        _ => return Err("see the head of bench_discovery.rs for the arguments".into()),
     };
     let bench = Bench { plugin_dir: Path::new(folder).join("many"), program: PathBuf::from(program) };
     let count: usize = count.parse()?;
     for number in 0..count {
         bench.install(number)?;
+    }
+    if only_start {
+        let times: Vec<_> = (0..ROUNDS).map(|_| bench.together(count)).collect::<Result<_>>()?;
+        println!("{:.3}", percentile(times.into_iter().map(milliseconds).collect(), 50));
+        return Ok(());
     }
     let start = bench.start(count)?;
     let (inits, usable) = bench.change(count)?;
@@ -84,16 +94,22 @@ impl Bench {
             let begun = Instant::now();
             registry.start();
             let sequential = begun.elapsed();
-            let (registry, runs) = self.registry(Reading::Tolerant);
-            let begun = Instant::now();
-            let (plugins, _) = registry.list();
-            let together = begun.elapsed();
-            if plugins.len() != count || runs.load(Ordering::Relaxed) != count {
-                return Err(format!("{} of {count} drivers are usable", plugins.len()).into());
-            }
+            let together = self.together(count)?;
             ratios.push(together.as_secs_f64() / sequential.as_secs_f64());
         }
         Ok(percentile(ratios, 50))
+    }
+
+    /// The time until all have answered `init`, side by side.
+    fn together(&self, count: usize) -> Result<Duration> {
+        let (registry, runs) = self.registry(Reading::Tolerant);
+        let begun = Instant::now();
+        let (plugins, _) = registry.list();
+        let together = begun.elapsed();
+        if plugins.len() != count || runs.load(Ordering::Relaxed) != count {
+            return Err(format!("{} of {count} drivers are usable", plugins.len()).into());
+        }
+        Ok(together)
     }
 
     /// One driver changes.

@@ -1,12 +1,13 @@
 //! The system calls that no crate offers safely.
 #![allow(unsafe_code, reason = "the one file that may: every block says why it is sound")]
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_long, c_void};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use linux_raw_sys::general::{__NR_listmount, __NR_statmount, MNT_ID_REQ_SIZE_VER0, mnt_id_req};
 use linux_raw_sys::loop_device::{self, loop_config, loop_info64};
 use rustix::io::{Errno, FdFlags};
 use rustix::ioctl;
@@ -118,4 +119,37 @@ unsafe impl ioctl::Ioctl for GetFree {
     ) -> rustix::io::Result<Self::Output> {
         Ok(output)
     }
+}
+
+unsafe extern "C" {
+    /// syscall(2) of the C library that std links anyway, for calls that it has no name for yet.
+    fn syscall(number: c_long, ...) -> c_long;
+}
+
+/// `listmount` (Linux 6.8): the ids of this namespace's mounts that are greater than `after`, ascending, as many as
+/// there is room for.
+pub(crate) fn list_mounts(after: u64, ids: &mut [u64]) -> io::Result<usize> {
+    /// `LSMT_ROOT`: all mounts that are reached from the root.
+    const ALL: u64 = u64::MAX;
+    let request = mount_request(ALL, after);
+    // SAFETY: the kernel reads the whole request, whose size is in it, and writes no more than `ids.len()` numbers.
+    let count = unsafe {
+        syscall(c_long::from(__NR_listmount), &raw const request, ids.as_mut_ptr(), ids.len(), 0_usize)
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// `statmount` (Linux 6.8): fills in a `struct statmount` and its strings as far as `wanted` names them, or as much of
+/// the structure as there is room for when no strings are wanted. Too little room for the strings is EOVERFLOW.
+pub(crate) fn stat_mount(id: u64, wanted: u32, answer: &mut [u8]) -> io::Result<()> {
+    let request = mount_request(id, wanted.into());
+    // SAFETY: the kernel reads the whole request, whose size is in it, and writes no more than `answer.len()` bytes.
+    let result = unsafe {
+        syscall(c_long::from(__NR_statmount), &raw const request, answer.as_mut_ptr(), answer.len(), 0_usize)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn mount_request(mnt_id: u64, param: u64) -> mnt_id_req {
+    mnt_id_req { size: MNT_ID_REQ_SIZE_VER0, spare: 0, mnt_id, param, mnt_ns_id: 0 }
 }

@@ -50,6 +50,7 @@ pub mod mount;
 pub mod mountinfo;
 pub mod namespace;
 pub mod orphan;
+mod references;
 pub mod runner;
 pub mod signals;
 mod start_failure;

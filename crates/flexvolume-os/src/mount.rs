@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::liveness;
 use crate::mountinfo::MountTable;
+use crate::references;
 
 /// Whether writing is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -139,6 +140,15 @@ pub trait Mounter: Send + Sync {
     /// # Errors
     /// [`MountError`] when it cannot be read.
     fn table(&self) -> Result<MountTable, MountError>;
+
+    /// Where else the directory is mounted that is mounted at `path`, a path without symlinks: the mount points of
+    /// [`MountTable::references`].
+    ///
+    /// # Errors
+    /// [`MountError`] when the mount table cannot be read.
+    fn references(&self, path: &Path) -> Result<Vec<PathBuf>, MountError> {
+        Ok(self.table()?.references(path).into_iter().map(|mount| mount.mount_point.clone()).collect())
+    }
 }
 
 /// The mounter of this machine.
@@ -216,6 +226,17 @@ impl Mounter for SystemMounter {
         match std::fs::read(TABLE) {
             Ok(text) => Ok(MountTable::parse(&text)),
             Err(source) => Err(MountError::Call { step: "read", target: TABLE.into(), source }),
+        }
+    }
+
+    fn references(&self, path: &Path) -> Result<Vec<PathBuf>, MountError> {
+        match references::ask(path) {
+            Ok(found) => Ok(found),
+            // A kernel before 6.8, a sandbox, or nothing is mounted there: the table tells, and why not if it cannot.
+            Err(_) => {
+                let table = self.table()?;
+                Ok(table.references(path).into_iter().map(|mount| mount.mount_point.clone()).collect())
+            }
         }
     }
 }

@@ -2,10 +2,11 @@
 //! example `bench_discovery`.
 
 use std::num::NonZero;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::Group;
 use super::figure::{Figure, Outcome};
@@ -37,6 +38,14 @@ fn measure(programs: &Programs, report: &mut dyn FnMut(Outcome)) -> Result<()> {
     report(USABLE.value(usable));
     report(DELAY.value(delay));
     Ok(())
+}
+
+/// The milliseconds until `count` drivers, each this program, have answered `init`.
+pub(super) fn start(programs: &Programs, folder: &Path, program: &Path, count: &str) -> Result<f64> {
+    let mut command = on_all_cpus();
+    command.arg(programs.get("bench_discovery")?).arg("start").arg(folder).arg(program).arg(count);
+    let text = process::capture(&mut command)?;
+    text.trim().parse().with_context(|| format!("bench_discovery printed {text:?}"))
 }
 
 /// The bench is pinned to one CPU, on which nothing goes side by side.

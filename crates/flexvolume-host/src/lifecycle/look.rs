@@ -92,15 +92,13 @@ pub(super) fn in_table(root: &Path, place: &Path) -> PathBuf {
 /// as kubelet does before `unmountdevice` (Kubernetes v1.37 `pkg/volume/util/operationexecutor`).
 pub(super) fn refuse_references(mounter: &dyn Mounter, root: &Path, place: &Path) -> Result<(), Failure> {
     const STEP: &str = "unmountdevice";
-    let table = mounter.table().map_err(super::failure::at(STEP))?;
+    let references = mounter.references(&in_table(root, place)).map_err(super::failure::at(STEP))?;
     let below_root = place.strip_prefix(root).unwrap_or(place);
-    let real = in_table(root, place);
     // A root that is mounted at two places shows each mount below it twice.
-    let foreign: HashSet<_> = table
-        .references(&real)
+    let foreign: HashSet<_> = references
         .into_iter()
-        .filter(|mount| !mount.mount_point.ends_with(below_root))
-        .map(|mount| mount.mount_point.display().to_string())
+        .filter(|mount_point| !mount_point.ends_with(below_root))
+        .map(|mount_point| mount_point.display().to_string())
         .collect();
     if foreign.is_empty() {
         return Ok(());
