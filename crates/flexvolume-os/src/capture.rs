@@ -1,6 +1,8 @@
 //! Follows a started program to its end: one poll(2) over its exit and its output, without threads.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::process::{Child, ExitStatus};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use crate::command::{Command, EndOfRun};
+use crate::command::{AtDeadline, Command, EndOfRun};
 use crate::runner::{Captured, Ended, Output, Pipes, StartFailure, Started};
 
 /// How long the output is followed after the program has exited, if somebody else still holds a pipe.
@@ -39,7 +41,7 @@ pub(crate) enum Pipe {
     Both,
 }
 
-/// Programs that KILL could not end in time, to be reaped by a later run.
+/// Programs that were left alone or that KILL could not end in time, to be reaped by a later run.
 static UNREAPED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
 /// Follows the program to its end or its deadline.
@@ -58,8 +60,10 @@ pub(crate) fn follow(started: Started, command: &Command, start: Instant) -> Res
             let _ = run.advance(Until::All, Instant::now() + DRAIN);
             Ended::from(run.reap()?)
         }
+        Reached::No if command.at_deadline == AtDeadline::Leave => Ended::TimedOut,
         Reached::No => run.end_group(command.end),
     };
+    run.read_file();
     Ok(run.output(ended, start))
 }
 
@@ -87,6 +91,8 @@ struct Run {
     exit: Option<OwnedFd>,
     exited: bool,
     pipes: Vec<(Pipe, OwnedFd)>,
+    /// Where the program prints instead.
+    file: Option<File>,
     limit: usize,
     stdout: Captured,
     stderr: Captured,
@@ -105,6 +111,7 @@ impl Run {
             exit,
             exited: false,
             pipes: started.pipes,
+            file: started.file,
             limit: command.limit,
             stdout: Captured::default(),
             stderr: Captured::default(),
@@ -209,6 +216,18 @@ impl Run {
             }
         }
         Pipes::Held
+    }
+
+    /// Takes over what the program has printed to its file so far.
+    fn read_file(&mut self) {
+        let Some(file) = &self.file else { return };
+        // Opened anew: the program, which may still be writing, has its place in the same open file.
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let Ok(mut reader) = File::open(path) else { return };
+        let mut buffer = [0_u8; 4 << 10];
+        while let Ok(count @ 1..) = reader.read(&mut buffer) {
+            keep(&mut self.combined, &buffer[..count], self.limit);
+        }
     }
 
     fn reap(&mut self) -> Result<ExitStatus, StartFailure> {

@@ -26,6 +26,17 @@ pub enum Streams {
     Shared,
 }
 
+/// What becomes of a program that is not done at its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtDeadline {
+    /// It is ended, with its whole process group.
+    End,
+    /// It is left alone: half of its work would be worse than all of it late. The run is over for the caller, as
+    /// [`TimedOut`](crate::runner::Ended::TimedOut); the program lives on, also when the caller ends. It writes to a file in
+    /// memory and not to a pipe, which could break under it: all it printed is in `Output::combined`.
+    Leave,
+}
+
 /// A program, its arguments, and the bounds of its run.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
@@ -34,6 +45,7 @@ pub struct Command {
     pub(crate) environment: Vec<(OsString, OsString)>,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) deadline: Duration,
+    pub(crate) at_deadline: AtDeadline,
     pub(crate) limit: usize,
     pub(crate) end: EndOfRun,
     pub(crate) streams: Streams,
@@ -54,7 +66,7 @@ pub(crate) enum Visibility {
 }
 
 impl Command {
-    /// A run of `program` that ends by `deadline` whatever happens. There is no run without one.
+    /// A run of `program` that is over by `deadline` whatever happens. There is no run without one.
     #[must_use]
     pub fn new(program: impl Into<PathBuf>, deadline: Duration) -> Self {
         Self {
@@ -63,6 +75,7 @@ impl Command {
             environment: Vec::new(),
             directory: None,
             deadline,
+            at_deadline: AtDeadline::End,
             limit: 1 << 20,
             end: EndOfRun::Exit,
             streams: Streams::Apart,
@@ -100,6 +113,13 @@ impl Command {
     #[must_use]
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
+        self
+    }
+
+    /// Sets what becomes of the program at the deadline (default [`AtDeadline::End`]).
+    #[must_use]
+    pub fn at_deadline(mut self, at_deadline: AtDeadline) -> Self {
+        self.at_deadline = at_deadline;
         self
     }
 

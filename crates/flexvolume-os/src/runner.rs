@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the one file that starts programs")]
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -11,12 +12,13 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::MemfdFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, getpgrp, kill_process, pidfd_open};
 use rustix::termios::tcgetpgrp;
 use thiserror::Error;
 
 use crate::capture::{self, Pipe};
-use crate::command::{Command, Streams};
+use crate::command::{AtDeadline, Command, Streams};
 use crate::kernel;
 use crate::signals::Signals;
 use crate::start_failure;
@@ -31,7 +33,8 @@ pub enum Ended {
     Exited(i32),
     /// The program was ended by this signal.
     Signaled(i32),
-    /// The deadline passed and the whole process group was ended.
+    /// The deadline passed. The whole process group was ended, or left alone if the command wants that
+    /// ([`AtDeadline::Leave`]).
     TimedOut,
 }
 
@@ -152,6 +155,8 @@ pub trait Runner: Send + Sync {
 /// The runner of this machine: own process group, standard input from `/dev/null`, no inherited descriptors, TERM and
 /// then KILL for the whole group at the deadline.
 ///
+/// A program with [`AtDeadline::Leave`] gets no signal at all.
+///
 /// A process that the program left behind lives on when the program ends in time: FUSE and NBD drivers leave their
 /// daemons. At the deadline it goes with the group, unless it moved to a session of its own; then
 /// [`Output::pipes`] may tell.
@@ -175,6 +180,8 @@ impl Runner for SystemRunner {
 pub(crate) struct Started {
     pub(crate) child: Child,
     pub(crate) pipes: Vec<(Pipe, OwnedFd)>,
+    /// Where a program prints that may be left alone.
+    pub(crate) file: Option<File>,
 }
 
 pub(crate) fn start_all(command: &Command) -> io::Result<Started> {
@@ -185,17 +192,22 @@ pub(crate) fn start_all(command: &Command) -> io::Result<Started> {
     }
     // A process group keeps std on posix_spawn(3); `pre_exec` would force a fork, which copies all page tables.
     prepared.stdin(Stdio::null()).process_group(0);
+    if command.at_deadline == AtDeadline::Leave {
+        let file = File::from(rustix::fs::memfd_create(c"output", MemfdFlags::CLOEXEC)?);
+        let child = spawn(prepared.stdout(file.try_clone()?).stderr(file.try_clone()?))?;
+        return Ok(Started { child, pipes: Vec::new(), file: Some(file) });
+    }
     match command.streams {
         Streams::Apart => {
             let mut child = spawn(prepared.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
             let stdout = child.stdout.take().map(|pipe| (Pipe::Stdout, pipe.into()));
             let stderr = child.stderr.take().map(|pipe| (Pipe::Stderr, pipe.into()));
-            Ok(Started { child, pipes: stdout.into_iter().chain(stderr).collect() })
+            Ok(Started { child, pipes: stdout.into_iter().chain(stderr).collect(), file: None })
         }
         Streams::Shared => {
             let (ours, theirs) = io::pipe()?;
             let child = spawn(prepared.stdout(theirs.try_clone()?).stderr(theirs))?;
-            Ok(Started { child, pipes: vec![(Pipe::Both, ours.into())] })
+            Ok(Started { child, pipes: vec![(Pipe::Both, ours.into())], file: None })
         }
     }
     // Our copies of the program's ends close here, with `prepared`: otherwise the end of file never comes.

@@ -34,6 +34,9 @@ pub const MKFS_BTRFS: Tool = Tool { name: "mkfs.btrfs", package: "btrfs-progs" }
 /// Grows a mounted btrfs file system.
 pub const BTRFS: Tool = Tool { name: "btrfs", package: "btrfs-progs" };
 
+/// Logical volumes: every command of LVM is an argument of this program.
+pub const LVM: Tool = Tool { name: "lvm", package: "lvm2" };
+
 impl Tool {
     /// Looks in `PATH` and then in the usual directories, since a daemon may have no `PATH`.
     #[must_use]

@@ -516,3 +516,36 @@ mod that_does_not_start {
         assert_eq!(reason(Path::new("/tmp").join(name)), StartFailure::Errno(36));
     }
 }
+
+#[test]
+fn a_program_that_is_left_alone_at_its_deadline_finishes_its_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let done = directory.path().join("done");
+    let script = format!(
+        "trap '' HUP; echo begun; sleep 3; echo more; echo more >&2; echo done >{0}.new && mv {0}.new {0}",
+        done.display()
+    );
+    let command = Command::new("sh", SHORT)
+        .arguments(["-c", &script])
+        .at_deadline(AtDeadline::Leave);
+    let output = SystemRunner.run(&command).unwrap();
+    assert_eq!(output.ended, Ended::TimedOut);
+    assert_eq!(output.combined.bytes, b"begun\n");
+    let begun = Instant::now();
+    while !done.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it did not finish");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_program_that_may_be_left_alone_is_read_to_its_end_when_it_is_in_time() {
+    let command = Command::new("sh", Duration::from_secs(20))
+        .arguments(["-c", "echo out; echo err >&2; exit 5"])
+        .limit(6)
+        .at_deadline(AtDeadline::Leave);
+    let output = SystemRunner.run(&command).unwrap();
+    assert_eq!(output.ended, Ended::Exited(5));
+    assert_eq!((output.combined.bytes.as_slice(), output.combined.omitted), (&b"out\ner"[..], 2));
+    assert_eq!(output.stdout.bytes, b"");
+}
