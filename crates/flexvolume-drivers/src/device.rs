@@ -116,7 +116,7 @@ pub(crate) fn already_mounted(volume: &Volume, target: Target<'_>, mounter: &dyn
 }
 
 /// Asks what a writer would be told, which is quicker to answer than what kind of file system it is.
-fn is_read_only(path: &Path) -> Result<bool> {
+pub(crate) fn is_read_only(path: &Path) -> Result<bool> {
     match rustix::fs::access(path, rustix::fs::Access::WRITE_OK) {
         Err(rustix::io::Errno::ROFS) => Ok(true),
         Err(rustix::io::Errno::ACCESS) | Ok(()) => Ok(false),
@@ -204,7 +204,7 @@ fn mount_options(record: &Record, access: Access) -> Vec<String> {
 }
 
 /// Says what can be done about the two failures that have a remedy.
-fn explain(error: MountError, target: Target<'_>, image: &Path) -> VolumeError {
+pub(crate) fn explain(error: MountError, target: Target<'_>, image: &Path) -> VolumeError {
     let MountError::Call { source, .. } = &error else { return error.into() };
     let errno = rustix::io::Errno::from_io_error(source);
     let image = image.display();
@@ -228,7 +228,7 @@ const ATTACH_PAUSE: Duration = Duration::from_millis(20);
 
 /// Checks the file system. Should another mount namespace have it mounted, or a check that outlived its driver hold it, this
 /// refuses.
-fn check(fs_type: FsType, device: &Path, system: &System) -> Result<()> {
+pub(crate) fn check(fs_type: FsType, device: &Path, system: &System) -> Result<()> {
     let begun = Instant::now();
     loop {
         wait_until_nobody_claims(device);
@@ -247,14 +247,18 @@ const CHECK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Waits, for a while, until the device can be claimed for oneself alone, as the check and the mount must: a mount that
 /// has just gone, and anybody who offers the device to a file of his own in vain, claim it for a moment.
-fn wait_until_nobody_claims(device: &Path) {
+pub(crate) fn wait_until_nobody_claims(device: &Path) {
     for _ in 0..ATTACH_TRIES {
-        let claimed = OpenOptions::new().read(true).custom_flags(EXCLUSIVE).open(device);
-        match claimed.map_err(|error| rustix::io::Errno::from_io_error(&error)) {
+        match claim(device).map_err(|error| rustix::io::Errno::from_io_error(&error)) {
             Err(Some(rustix::io::Errno::BUSY)) => std::thread::sleep(ATTACH_PAUSE),
             _ => return,
         }
     }
+}
+
+/// Opens a device for oneself alone: EBUSY while it is mounted or anybody else claims it.
+pub(crate) fn claim(device: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(EXCLUSIVE).open(device)
 }
 
 /// `O_EXCL` (open(2): without `O_CREAT`, for block devices: fails while somebody else claims the device).

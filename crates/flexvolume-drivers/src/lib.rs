@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `loop` | attachable, persistent | a file system in an image file, mounted through a loop device; its size is enforced |
 //! | `loop-ephemeral` | mount-only | the same, made for one pod at `mount` and removed at `unmount` |
+//! | `lvm` | attachable, persistent | a file system in a logical volume of a volume group |
+//! | `lvm-ephemeral` | mount-only | the same, made for one pod at `mount` and removed at `unmount` |
 //! | `scratch` | mount-only | the mount dir itself: no mount, no size, for places where nothing may be mounted |
 //!
 //! # How an image comes to be
@@ -23,6 +25,7 @@ mod error;
 mod image;
 mod loop_ephemeral;
 mod loop_file;
+mod lvm;
 mod pool;
 mod record;
 mod request;
@@ -35,6 +38,7 @@ use std::path::PathBuf;
 pub use error::{RequestError, VolumeError};
 pub use loop_ephemeral::LoopEphemeral;
 pub use loop_file::LoopFile;
+pub use lvm::{LvmDriver, LvmEphemeral, LvmError};
 pub use scratch::Scratch;
 
 /// The directory in which drivers keep what must survive a reboot: `FLEXVOL_STATE_DIR`, or `/var/lib/flexvol`.

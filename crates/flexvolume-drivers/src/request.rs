@@ -158,7 +158,7 @@ pub(crate) fn round_up(bytes: u64) -> Option<u64> {
     (rounded <= i64::MAX.unsigned_abs()).then_some(rounded)
 }
 
-fn fs_type(options: &Options) -> Result<FsType, RequestError> {
+pub(crate) fn fs_type(options: &Options) -> Result<FsType, RequestError> {
     match options.fs_type.as_str() {
         "" => Ok(FsType::Ext4),
         name => FsType::parse(name).ok_or_else(|| RequestError::Value {
@@ -182,7 +182,7 @@ fn allocation(options: &Options) -> Result<Allocation, RequestError> {
     }
 }
 
-fn root_mode(options: &Options) -> Result<Option<u32>, RequestError> {
+pub(crate) fn root_mode(options: &Options) -> Result<Option<u32>, RequestError> {
     let Some(text) = options.get(MODE) else { return Ok(None) };
     let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o7777);

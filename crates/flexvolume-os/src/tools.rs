@@ -34,6 +34,8 @@ pub const MKFS_BTRFS: Tool = Tool { name: "mkfs.btrfs", package: "btrfs-progs" }
 /// Grows a mounted btrfs file system.
 pub const BTRFS: Tool = Tool { name: "btrfs", package: "btrfs-progs" };
 
+/// Discards or overwrites the blocks of a device.
+pub const BLKDISCARD: Tool = Tool { name: "blkdiscard", package: "util-linux" };
 /// Logical volumes: every command of LVM is an argument of this program.
 pub const LVM: Tool = Tool { name: "lvm", package: "lvm2" };
 

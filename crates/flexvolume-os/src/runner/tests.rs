@@ -525,9 +525,7 @@ fn a_program_that_is_left_alone_at_its_deadline_finishes_its_work() {
         "trap '' HUP; echo begun; sleep 3; echo more; echo more >&2; echo done >{0}.new && mv {0}.new {0}",
         done.display()
     );
-    let command = Command::new("sh", SHORT)
-        .arguments(["-c", &script])
-        .at_deadline(AtDeadline::Leave);
+    let command = Command::new("sh", SHORT).arguments(["-c", &script]).at_deadline(AtDeadline::Leave);
     let output = SystemRunner.run(&command).unwrap();
     assert_eq!(output.ended, Ended::TimedOut);
     assert_eq!(output.combined.bytes, b"begun\n");

@@ -1,0 +1,285 @@
+//! From nothing to a ready volume.
+
+use std::time::Duration;
+
+use flexvolume_os::failpoint::hit;
+use flexvolume_os::filesystem::{self, Discard, MakeFilesystem};
+
+use super::error::{LvmError, Result};
+use super::lookup::{Found, Known, look_up};
+use super::name::Place;
+use super::node::{self, Node};
+use super::remove;
+use super::report::Group;
+use super::request::{Layout, LvmRequest};
+use super::tags::{Contents, Owner, Record, State};
+use super::tool::Lvm;
+use crate::record::random_uuid;
+use crate::superblock;
+
+/// How long `mkfs` may take. When it is ended, the volume is made again from nothing.
+const MAKE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// A volume that is to be made, or that should be there already.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) request: &'a LvmRequest,
+    /// The short name of the mount dir that an ephemeral volume belongs to.
+    pub(crate) mount_dir: Option<&'a str>,
+}
+
+/// A volume that can be mounted: ready and active.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) contents: Contents,
+    pub(crate) node: Node,
+    /// Bytes.
+    pub(crate) size: u64,
+    pub(crate) blocks: Blocks,
+    /// The mode that the root directory shall have yet.
+    pub(crate) root_mode: Option<u32>,
+    /// The bytes that the file system shall grow to yet.
+    pub(crate) grow: Option<u64>,
+}
+
+/// Where the blocks of a volume come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blocks {
+    /// They are all its own.
+    Allocated,
+    /// From a thin pool, when written.
+    Thin,
+}
+
+/// Makes sure that the volume, which `known` was found about, is there, ready and active, and is the one that is asked for.
+/// The caller holds its lock.
+pub(crate) fn ensure(lvm: Lvm<'_>, known: Known, wanted: Wanted<'_>) -> Result<Ready> {
+    let place = &wanted.request.place;
+    let group = match known {
+        Known::Present(found) => match found.record.state.clone() {
+            State::Ready(contents) => {
+                agrees(&found, wanted)?;
+                return activated(lvm, place, &found, contents);
+            }
+            // Nobody has used the one, and the data of the other is given up.
+            State::Creating | State::Removing => {
+                remove::clear(lvm, place, &found)?;
+                found.group
+            }
+        },
+        Known::Absent(vacancy) => vacancy.group,
+    };
+    create(lvm, &group, wanted)
+}
+
+/// Compares what is there with what is asked for.
+pub(crate) fn agrees(found: &Found, wanted: Wanted<'_>) -> Result<()> {
+    let request = wanted.request;
+    let differs = |property, actual: String, wanted: String, remedy| {
+        Err(LvmError::Differs { subject: request.place.to_string(), property, actual, wanted, remedy })
+    };
+    let bytes = |size: u64| format!("of {size} bytes");
+    let rounded = found.group.in_extents(request.size);
+    if rounded != found.volume.size && request.size != found.record.asked {
+        let remedy = "a volume grows by `expandvolume` or `expandfs` and never shrinks";
+        return differs("a size", bytes(found.volume.size), bytes(rounded), remedy);
+    }
+    if let State::Ready(contents) = &found.record.state
+        && contents.fs_type != request.fs_type
+    {
+        let remedy = "a volume keeps the file system that it was made with";
+        let (actual, asked) = (contents.fs_type.as_str(), request.fs_type.as_str());
+        return differs("the file system", actual.to_owned(), asked.to_owned(), remedy);
+    }
+    if !has_layout(found, &request.layout) {
+        let remedy = "a volume keeps the layout that it was made with";
+        return differs("the layout", layout_of(found), format!("{:?}", request.layout), remedy);
+    }
+    if found.record.mount_dir.as_deref() != wanted.mount_dir {
+        let shown = |name: Option<&str>| name.unwrap_or("none").to_owned();
+        let remedy = "an ephemeral volume belongs to the mount dir that it was made for; unmount that first";
+        return differs(
+            "the mount dir",
+            shown(found.record.mount_dir.as_deref()),
+            shown(wanted.mount_dir),
+            remedy,
+        );
+    }
+    Ok(())
+}
+
+fn has_layout(found: &Found, layout: &Layout) -> bool {
+    let words: Vec<_> = found.volume.layout.split(',').collect();
+    match layout {
+        Layout::Linear => words.contains(&"linear"),
+        Layout::Striped(_) => words.contains(&"striped"),
+        Layout::Raid1(_) => words.contains(&"raid1"),
+        Layout::Thin { pool, .. } => words.contains(&"thin") && found.volume.pool == pool.as_str(),
+    }
+}
+
+fn layout_of(found: &Found) -> String {
+    let volume = &found.volume;
+    if volume.pool.is_empty() {
+        volume.layout.clone()
+    } else {
+        format!("{} in {}", volume.layout, volume.pool)
+    }
+}
+
+/// Makes the volume in this group, which does not have it.
+fn create(lvm: Lvm<'_>, group: &Group, wanted: Wanted<'_>) -> Result<Ready> {
+    let request = wanted.request;
+    let place = &request.place;
+    let size = group.in_extents(request.size);
+    room_for(group, request, size)?;
+    allocate(lvm, wanted)?;
+    hit("lvm.created");
+    let node = node::prove(place, &group.uuid, size)?;
+    hit("lvm.proved");
+    let contents = Contents { fs_type: request.fs_type, uuid: random_uuid()? };
+    filesystem::make(
+        lvm.runner,
+        &MakeFilesystem {
+            fs_type: contents.fs_type,
+            device: &node.path,
+            uuid: Some(&contents.uuid),
+            // The blocks of a thin volume are free yet, and others are better not discarded in the foreground.
+            discard: if matches!(request.layout, Layout::Thin { .. }) {
+                Discard::Allow
+            } else {
+                Discard::Forbid
+            },
+            deadline: MAKE_DEADLINE,
+        },
+    )?;
+    hit("lvm.formatted");
+    let device = node.open()?;
+    verify(place, &device, &contents)?;
+    device.sync_all().map_err(node::step("sync", &node.path))?;
+    hit("lvm.synced");
+    swap_state(lvm, place, &State::Creating, &State::Ready(contents.clone()))?;
+    hit("lvm.ready");
+    let blocks = if matches!(request.layout, Layout::Thin { .. }) { Blocks::Thin } else { Blocks::Allocated };
+    Ok(Ready { contents, node, size, blocks, root_mode: request.root_mode, grow: None })
+}
+
+fn room_for(group: &Group, request: &LvmRequest, size: u64) -> Result<()> {
+    let needed = match request.layout {
+        Layout::Linear | Layout::Striped(_) => size,
+        Layout::Raid1(mirrors) => size.saturating_mul(u64::from(mirrors) + 1),
+        // The pool decides.
+        Layout::Thin { .. } => return Ok(()),
+    };
+    if needed <= group.free() {
+        return Ok(());
+    }
+    Err(LvmError::Full {
+        vg: group.name.clone(),
+        subject: request.place.to_string(),
+        needed,
+        free: group.free(),
+    })
+}
+
+/// `lvcreate`: the volume and its tags in one commit of metadata, then activated, and signatures of old wiped.
+fn allocate(lvm: Lvm<'_>, wanted: Wanted<'_>) -> Result<()> {
+    let request = wanted.request;
+    let place = &request.place;
+    let size = format!("{}b", request.size);
+    let tags = new_record(lvm.owner, wanted).tags();
+    let mut words = vec!["-y", "--setautoactivation", "n", "-n", place.lv()];
+    for tag in &tags {
+        words.extend(["--addtag", tag]);
+    }
+    let (stripes, mirrors);
+    match &request.layout {
+        Layout::Linear => words.extend(["-Wy", "-Zy", "-L", &size]),
+        Layout::Striped(count) => {
+            stripes = count.to_string();
+            words.extend(["-Wy", "-Zy", "--type", "striped", "-i", &stripes, "-L", &size]);
+        }
+        Layout::Raid1(count) => {
+            mirrors = count.to_string();
+            words.extend(["-Wy", "-Zy", "--type", "raid1", "-m", &mirrors, "-L", &size]);
+        }
+        Layout::Thin { pool, .. } => words.extend(["-V", &size, "--thinpool", pool.as_str()]),
+    }
+    words.push(place.vg.as_str());
+    lvm.change(&place.to_string(), "lvcreate", &words)
+}
+
+fn new_record(owner: Owner, wanted: Wanted<'_>) -> Record {
+    let request = wanted.request;
+    Record {
+        owner: owner.as_str().to_owned(),
+        id: request.place.id.clone(),
+        state: State::Creating,
+        made: Record::now(),
+        asked: request.size,
+        erase: request.erase,
+        delete: request.delete,
+        root_mode: request.root_mode,
+        grow: None,
+        erased: None,
+        mount_dir: wanted.mount_dir.map(str::to_owned),
+    }
+}
+
+/// Compares the file system's UUID with the recorded one.
+pub(crate) fn verify(place: &Place, device: &std::fs::File, contents: &Contents) -> Result<()> {
+    let fs_type = contents.fs_type.as_str();
+    let found = superblock::uuid(device, contents.fs_type)
+        .map_err(node::step("read the superblock of", &place.device()))?;
+    let why = match found {
+        Some(uuid) if uuid == contents.uuid => return Ok(()),
+        Some(uuid) => format!("holds the {fs_type} {uuid}, but its tags say {}", contents.uuid),
+        None => format!("holds no {fs_type} superblock, but its tags say {}", contents.uuid),
+    };
+    Err(LvmError::NotOurs { subject: place.to_string(), why })
+}
+
+/// Exchanges the tags of the state in one commit. By name: a selection that finds nothing would be a success, and the
+/// volume would be formatted once more after it was used.
+pub(crate) fn swap_state(lvm: Lvm<'_>, place: &Place, from: &State, to: &State) -> Result<()> {
+    let subject = place.to_string();
+    let (old, new) = (from.tags(), to.tags());
+    let mut words = Vec::new();
+    for tag in &old {
+        words.extend(["--deltag", tag]);
+    }
+    for tag in &new {
+        words.extend(["--addtag", tag]);
+    }
+    words.push(&subject);
+    lvm.change(&subject, "lvchange", &words)
+}
+
+/// The volume if it is ready for use, activated.
+pub(crate) fn ready(lvm: Lvm<'_>, place: &Place) -> Result<Ready> {
+    let (found, contents) = find_ready(lvm, place)?;
+    activated(lvm, place, &found, contents)
+}
+
+/// The volume if it is ready for use.
+pub(crate) fn find_ready(lvm: Lvm<'_>, place: &Place) -> Result<(Box<Found>, Contents)> {
+    match look_up(lvm, place).known()? {
+        Known::Present(found) => match found.record.state.clone() {
+            State::Ready(contents) => Ok((found, contents)),
+            State::Creating | State::Removing => Err(LvmError::Absent { subject: place.to_string() }),
+        },
+        Known::Absent(_) => Err(LvmError::Absent { subject: place.to_string() }),
+    }
+}
+
+fn activated(lvm: Lvm<'_>, place: &Place, found: &Found, contents: Contents) -> Result<Ready> {
+    let node = node::ensure_active(lvm, place, found)?;
+    Ok(Ready {
+        contents,
+        node,
+        size: found.volume.size,
+        blocks: if found.volume.pool.is_empty() { Blocks::Allocated } else { Blocks::Thin },
+        root_mode: found.record.root_mode,
+        grow: found.record.grow,
+    })
+}

@@ -1,0 +1,102 @@
+//! Growth: of the volume, and of its file system while it is mounted.
+
+use std::time::Duration;
+
+use flexvolume_os::failpoint::hit;
+use flexvolume_os::filesystem::{self, GrowTarget};
+
+use super::create::{self, Ready};
+use super::error::{LvmError, Result};
+use super::lookup::Found;
+use super::mount::mount_points;
+use super::name::Place;
+use super::request::round_up;
+use super::tags::grow_tag;
+use super::tool::{Lvm, Machine};
+use crate::error::RequestError;
+
+/// How long growing a file system may take.
+const GROW_DEADLINE: Duration = Duration::from_secs(240);
+
+/// Makes the volume at least `wanted` bytes large, and answers its size; never smaller. The caller holds the lock. Until the
+/// file system has grown too, a tag says that it shall.
+pub(crate) fn grow(lvm: Lvm<'_>, place: &Place, wanted: u64) -> Result<u64> {
+    let wanted = round_up(wanted).ok_or_else(|| RequestError::Value {
+        key: "new size",
+        value: wanted.to_string(),
+        why: "it is more than a device can have".to_owned(),
+    })?;
+    let (found, _) = create::find_ready(lvm, place)?;
+    let wanted = found.group.in_extents(wanted).max(found.record.grow.unwrap_or(0));
+    if wanted <= found.volume.size {
+        return Ok(found.volume.size);
+    }
+    room_for(&found, place, wanted)?;
+    owe(lvm, place, &found, wanted)?;
+    let (subject, size) = (place.to_string(), format!("{wanted}b"));
+    // Never `lvresize`, which would shrink a volume that is larger meanwhile.
+    lvm.change(&subject, "lvextend", &["-L", &size, &subject])?;
+    hit("lvm.extended");
+    Ok(wanted)
+}
+
+fn room_for(found: &Found, place: &Place, wanted: u64) -> Result<()> {
+    let copies = if found.volume.layout.contains("raid1") { 2 } else { 1 };
+    let needed = (wanted - found.volume.size).saturating_mul(copies);
+    let free = found.group.free();
+    if needed <= free || !found.volume.pool.is_empty() {
+        return Ok(());
+    }
+    Err(LvmError::Full { vg: found.group.name.clone(), subject: place.to_string(), needed, free })
+}
+
+/// Puts down that the volume shall grow, before it does.
+fn owe(lvm: Lvm<'_>, place: &Place, found: &Found, wanted: u64) -> Result<()> {
+    if found.record.grow == Some(wanted) {
+        return Ok(());
+    }
+    let subject = place.to_string();
+    let (new, old) = (grow_tag(wanted), found.record.grow.map(grow_tag));
+    let mut words = vec!["--addtag", &new];
+    if let Some(old) = &old {
+        words.extend(["--deltag", old]);
+    }
+    words.push(&subject);
+    lvm.change(&subject, "lvchange", &words)?;
+    hit("lvm.growing");
+    Ok(())
+}
+
+/// Grows the file system of a volume, which is mounted somewhere, to the size of its device.
+pub(crate) fn grow_filesystem(machine: Machine<'_>, place: &Place) -> Result<()> {
+    let ready = create::ready(machine.lvm, place)?;
+    // Asked for also when nothing is owed: the file system may be behind all the same.
+    grow_mounted(machine, place, &ready, ready.grow.unwrap_or(0))
+}
+
+/// The same, for a volume that has been looked at already. First the volume is made `owed` bytes large, should a crash
+/// have come between the record and the act.
+pub(crate) fn grow_mounted(machine: Machine<'_>, place: &Place, ready: &Ready, owed: u64) -> Result<()> {
+    let subject = place.to_string();
+    if owed > ready.size {
+        machine.lvm.change(&subject, "lvextend", &["-L", &format!("{owed}b"), &subject])?;
+        hit("lvm.extended");
+    }
+    let points = mount_points(&ready.node, &*machine.system.mounter)?;
+    let Some(mount_point) = points.first() else {
+        return Err(LvmError::NotMounted { subject });
+    };
+    let target = GrowTarget {
+        fs_type: ready.contents.fs_type,
+        device: &ready.node.path,
+        mount_point,
+        deadline: GROW_DEADLINE,
+    };
+    filesystem::grow(machine.lvm.runner, &target)?;
+    hit("lvm.grown");
+    if let Some(owed) = ready.grow {
+        machine.lvm.change(&subject, "lvchange", &["--deltag", &grow_tag(owed), &subject])?;
+        hit("lvm.grown-recorded");
+    }
+    Ok(())
+}

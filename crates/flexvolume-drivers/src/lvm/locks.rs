@@ -1,0 +1,30 @@
+//! One lock for each volume, across processes.
+
+use std::path::{Path, PathBuf};
+
+use flexvolume_os::atomic;
+use flexvolume_os::lock::Lock;
+
+use super::error::Result;
+use crate::error::at;
+use crate::pool::PATIENCE;
+
+/// A directory of lock files. LVM locks a group for each of its commands; these keep two calls of ours from working on
+/// one volume at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Locks {
+    directory: PathBuf,
+}
+
+impl Locks {
+    /// In the directory `lvm` of `state`. Both drivers share it.
+    pub(crate) fn new(state: &Path) -> Self {
+        Self { directory: state.join("lvm") }
+    }
+
+    /// Keeps other calls away from the volume that device-mapper would call `mapped`, in whatever process, until dropped.
+    pub(crate) fn lock(&self, mapped: &str) -> Result<Lock> {
+        atomic::create_directories(&self.directory, 0o700).map_err(at("make directory", &self.directory))?;
+        Ok(Lock::acquire(&self.directory.join(format!("{mapped}.lock")), PATIENCE)?)
+    }
+}

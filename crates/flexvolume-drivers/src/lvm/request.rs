@@ -1,0 +1,357 @@
+//! Options of the LVM drivers, typed.
+
+use flexvolume::{Access, Bytes, Options};
+use flexvolume_os::filesystem::FsType;
+
+use super::name::{Place, PoolName, VgName};
+use crate::error::RequestError;
+use crate::request::{fs_type, refuse_unknown, root_mode};
+
+const VOLUME_GROUP: &str = "volumegroup";
+const VOLUME_ID: &str = "volumeID";
+const SIZE: &str = "size";
+const LAYOUT: &str = "layout";
+const STRIPES: &str = "stripes";
+const MIRRORS: &str = "mirrors";
+const POOL: &str = "pool";
+const POOL_SIZE: &str = "poolSize";
+const ERASE: &str = "erase";
+const DELETE_POLICY: &str = "deletePolicy";
+const MODE: &str = "mode";
+
+/// What both drivers understand.
+const KNOWN: [&str; 9] = [VOLUME_GROUP, SIZE, LAYOUT, STRIPES, MIRRORS, POOL, POOL_SIZE, ERASE, MODE];
+
+/// LVM counts in sectors.
+const SECTOR: u64 = 512;
+
+/// The mode of a new ephemeral volume's root directory: any container user may write, as in an `emptyDir`.
+const EPHEMERAL_MODE: u32 = 0o777;
+
+/// What is done to the blocks of a volume before the volume group may give them to another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Erase {
+    /// Nothing.
+    None,
+    /// The disk is told that they are unused.
+    Discard,
+    /// They are overwritten with zeros.
+    Zero,
+}
+
+impl Erase {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Erase::None => "none",
+            Erase::Discard => "discard",
+            Erase::Zero => "zero",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Erase::None, Erase::Discard, Erase::Zero].into_iter().find(|erase| erase.as_str() == text)
+    }
+}
+
+/// Whether the driver may remove the volume by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeletePolicy {
+    /// It stays until somebody removes it by hand.
+    Retain,
+    /// It goes when its user is gone.
+    Delete,
+}
+
+impl DeletePolicy {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            DeletePolicy::Retain => "retain",
+            DeletePolicy::Delete => "delete",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [DeletePolicy::Retain, DeletePolicy::Delete].into_iter().find(|policy| policy.as_str() == text)
+    }
+}
+
+/// How the blocks lie on the disks of the volume group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// One after the other, all allocated.
+    Linear,
+    /// Spread over so many disks, all allocated.
+    Striped(u32),
+    /// So many additional copies, each on a disk of its own.
+    Raid1(u32),
+    /// Allocated from a thin pool when written.
+    Thin {
+        /// The pool.
+        pool: PoolName,
+        /// Bytes of the pool if it must be made; `None` refuses to make one.
+        pool_size: Option<u64>,
+    },
+}
+
+/// What a volume should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LvmRequest {
+    pub(crate) place: Place,
+    /// Bytes, a multiple of a sector.
+    pub(crate) size: u64,
+    pub(crate) fs_type: FsType,
+    pub(crate) layout: Layout,
+    pub(crate) erase: Erase,
+    pub(crate) delete: DeletePolicy,
+    pub(crate) access: Access,
+    pub(crate) root_mode: Option<u32>,
+}
+
+impl LvmRequest {
+    /// Reads the options of `lvm`.
+    pub(crate) fn persistent(options: &Options) -> Result<Self, RequestError> {
+        let known: Vec<_> = KNOWN.into_iter().chain([VOLUME_ID, DELETE_POLICY]).collect();
+        refuse_unknown(options, &known)?;
+        Self::read(options, options.get(VOLUME_ID).unwrap_or(&options.volume_name), DeletePolicy::Retain)
+    }
+
+    /// Reads the options of `lvm-ephemeral`; the volume's id is the pod's uid and the volume's name.
+    pub(crate) fn ephemeral(options: &Options) -> Result<Self, RequestError> {
+        refuse_unknown(options, &KNOWN)?;
+        let pod = options.pod.as_ref().filter(|pod| !pod.uid.is_empty());
+        let pod = pod.ok_or(RequestError::NoPod { key: "kubernetes.io/pod.uid" })?;
+        let id = format!("{}/{}", pod.uid, options.volume_name);
+        let request = Self::read(options, &id, DeletePolicy::Delete)?;
+        Ok(Self { root_mode: request.root_mode.or(Some(EPHEMERAL_MODE)), ..request })
+    }
+
+    fn read(options: &Options, id: &str, delete: DeletePolicy) -> Result<Self, RequestError> {
+        let vg = options.get(VOLUME_GROUP).ok_or(RequestError::Missing {
+            key: VOLUME_GROUP,
+            meaning: "the volume group in which the volume is made, such as \"vg0\" (`vgs` lists them)",
+        })?;
+        let request = Self {
+            place: Place::of(VgName::parse(VOLUME_GROUP, vg)?, id)?,
+            size: size(options, SIZE)?.ok_or(RequestError::Missing {
+                key: SIZE,
+                meaning: "the volume's size as a Kubernetes quantity, such as \"512Mi\"",
+            })?,
+            fs_type: fs_type(options)?,
+            layout: layout(options)?,
+            erase: word(options, ERASE, Erase::parse, "it is \"none\", \"discard\" or \"zero\"")?
+                .unwrap_or(Erase::None),
+            delete: word(options, DELETE_POLICY, DeletePolicy::parse, "it is \"retain\" or \"delete\"")?
+                .unwrap_or(delete),
+            access: options.access,
+            root_mode: root_mode(options)?,
+        };
+        let minimum = request.fs_type.minimum_size();
+        if request.size < minimum {
+            let fs_type = request.fs_type.as_str();
+            return Err(RequestError::TooSmall { size: request.size, fs_type, minimum });
+        }
+        Ok(request)
+    }
+}
+
+fn layout(options: &Options) -> Result<Layout, RequestError> {
+    let name = options.get(LAYOUT);
+    let pool = options.get(POOL);
+    // A pool can mean one layout only, so the layout need not be said.
+    let name = name.unwrap_or(if pool.is_some() { "thin" } else { "linear" });
+    let belongs = [("striped", STRIPES), ("raid1", MIRRORS), ("thin", POOL), ("thin", POOL_SIZE)];
+    for (layout, key) in belongs {
+        if let Some(value) = options.get(key).filter(|_| layout != name) {
+            let why = format!("it belongs to the layout {layout:?}, and the layout is {name:?}");
+            return Err(RequestError::Value { key, value: value.to_owned(), why });
+        }
+    }
+    match name {
+        "linear" => Ok(Layout::Linear),
+        "striped" => Ok(Layout::Striped(count(options, STRIPES, 2..=128)?)),
+        "raid1" => Ok(Layout::Raid1(count(options, MIRRORS, 1..=9)?)),
+        "thin" => Ok(Layout::Thin {
+            pool: PoolName::parse(
+                POOL,
+                pool.ok_or(RequestError::Missing {
+                    key: POOL,
+                    meaning: "the thin pool of the volume group (with \"poolSize\" it is made if there is none)",
+                })?,
+            )?,
+            pool_size: size(options, POOL_SIZE)?,
+        }),
+        other => Err(RequestError::Value {
+            key: LAYOUT,
+            value: other.to_owned(),
+            why: "it is \"linear\", \"striped\", \"raid1\" or \"thin\"".to_owned(),
+        }),
+    }
+}
+
+fn count(
+    options: &Options,
+    key: &'static str,
+    range: std::ops::RangeInclusive<u32>,
+) -> Result<u32, RequestError> {
+    let Some(text) = options.get(key) else { return Ok(*range.start()) };
+    text.parse().ok().filter(|count| range.contains(count)).ok_or_else(|| RequestError::Value {
+        key,
+        value: text.to_owned(),
+        why: format!("it is a number from {} to {}", range.start(), range.end()),
+    })
+}
+
+fn word<T>(
+    options: &Options,
+    key: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+    why: &str,
+) -> Result<Option<T>, RequestError> {
+    let Some(text) = options.get(key) else { return Ok(None) };
+    let refuse = || RequestError::Value { key, value: text.to_owned(), why: why.to_owned() };
+    parse(text).map(Some).ok_or_else(refuse)
+}
+
+/// A size as Kubernetes writes it, or with LVM's small letters (`1024m`, `1g`), which are powers of 1024.
+fn size(options: &Options, key: &'static str) -> Result<Option<u64>, RequestError> {
+    let Some(text) = options.get(key) else { return Ok(None) };
+    let refuse = |why: String| RequestError::Value { key, value: text.chars().take(80).collect(), why };
+    let bytes = Bytes::parse_size(&spelled_out(text)).map_err(|error| refuse(format!("it {error}")))?.get();
+    // LVM's tools read a bare number as mebibytes, Kubernetes as bytes: nobody wants a volume of 1024 bytes.
+    if text.bytes().all(|byte| byte.is_ascii_digit()) && bytes < 1 << 20 {
+        return Err(refuse(format!("it has no unit and so means bytes; for mebibytes write {text}Mi")));
+    }
+    let rounded = round_up(bytes).ok_or_else(|| refuse("it is more than a device can have".to_owned()))?;
+    Ok(Some(rounded))
+}
+
+/// Whole sectors for so many bytes, `None` when no device can be that large.
+pub(crate) fn round_up(bytes: u64) -> Option<u64> {
+    let rounded = bytes.div_ceil(SECTOR).checked_mul(SECTOR)?;
+    (rounded <= i64::MAX.unsigned_abs()).then_some(rounded)
+}
+
+/// `1024m` as `1024Mi`: `m`, `g`, `t` in small letters are LVM's own, and mean nothing of sense to Kubernetes.
+fn spelled_out(text: &str) -> String {
+    let Some(number) = text.strip_suffix(['m', 'g', 't']) else { return text.to_owned() };
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return text.to_owned();
+    }
+    let unit = text.get(number.len()..).unwrap_or_default().to_uppercase();
+    format!("{number}{unit}i")
+}
+
+#[cfg(test)]
+mod tests {
+    use flexvolume::PodReference;
+
+    use super::*;
+
+    fn options(pairs: &[(&str, &str)]) -> Options {
+        let user = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Options { volume_name: "data".to_owned(), user, ..Options::default() }
+    }
+
+    fn with(pairs: &[(&str, &str)]) -> Result<LvmRequest, RequestError> {
+        let all: Vec<_> =
+            [("volumegroup", "vg0"), ("size", "64Mi")].into_iter().chain(pairs.iter().copied()).collect();
+        LvmRequest::persistent(&options(&all))
+    }
+
+    #[test]
+    fn group_and_size_are_enough() {
+        let request = with(&[]).unwrap();
+        assert_eq!(request.place.to_string(), "vg0/fv.data");
+        assert_eq!((request.size, request.fs_type), (64 << 20, FsType::Ext4));
+        assert_eq!((request.layout, request.erase), (Layout::Linear, Erase::None));
+        assert_eq!((request.delete, request.root_mode), (DeletePolicy::Retain, None));
+    }
+
+    #[test]
+    fn the_manifest_of_the_old_script_means_what_it_meant() {
+        let request = LvmRequest::persistent(&options(&[
+            ("volumeID", "vol-1"),
+            ("size", "1000m"),
+            ("volumegroup", "kube_vg"),
+        ]))
+        .unwrap();
+        assert_eq!(request.place.to_string(), "kube_vg/fv.vol.1");
+        assert_eq!(request.size, 1000 << 20);
+        assert_eq!(with(&[("size", "1g")]).unwrap().size, 1 << 30);
+        assert_eq!(with(&[("size", "0.5t")]).unwrap().size, 1 << 39);
+    }
+
+    #[test]
+    fn units_of_kubernetes_keep_their_meaning() {
+        for (text, bytes) in [
+            ("1G", 1_000_000_000_u64.next_multiple_of(512)),
+            ("1Gi", 1 << 30),
+            ("1.5Gi", 3 << 29),
+            ("1048577", 1_049_088),
+        ] {
+            assert_eq!(with(&[("size", text)]).unwrap().size, bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_make_no_sense_are_refused_with_a_word_on_what_does() {
+        for (text, words) in [
+            ("0", "is zero"),
+            ("-1", "is negative"),
+            ("1024", "write 1024Mi"),
+            ("0g", "is zero"),
+            ("64MB", "Ki, Mi, Gi, Ti"),
+            ("99999999Ei", "more than"),
+            ("lots", "not a quantity"),
+            ("100Ki", "too small for ext4"),
+        ] {
+            let error = with(&[("size", text)]).unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn layouts_have_their_own_options_and_no_others() {
+        assert_eq!(with(&[("layout", "striped")]).unwrap().layout, Layout::Striped(2));
+        assert_eq!(with(&[("layout", "striped"), ("stripes", "3")]).unwrap().layout, Layout::Striped(3));
+        assert_eq!(with(&[("layout", "raid1")]).unwrap().layout, Layout::Raid1(1));
+        let pool = PoolName::parse("pool", "tp").unwrap();
+        assert_eq!(
+            with(&[("pool", "tp")]).unwrap().layout,
+            Layout::Thin { pool: pool.clone(), pool_size: None }
+        );
+        let made = Layout::Thin { pool, pool_size: Some(1 << 30) };
+        assert_eq!(with(&[("layout", "thin"), ("pool", "tp"), ("poolSize", "1Gi")]).unwrap().layout, made);
+        for wrong in [
+            &[("layout", "thin")][..],
+            &[("layout", "raid5")],
+            &[("layout", "linear"), ("pool", "tp")],
+            &[("stripes", "2")],
+            &[("layout", "striped"), ("stripes", "1")],
+            &[("layout", "raid1"), ("mirrors", "x")],
+            &[("pool", "a/b")],
+        ] {
+            with(wrong).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_the_nearest_one() {
+        let error = with(&[("volumeGroup", "vg1")]).unwrap_err().to_string();
+        assert!(error.contains("did you mean \"volumegroup\"?"), "{error}");
+        let error = with(&[("erase", "shred")]).unwrap_err().to_string();
+        assert!(error.contains("\"discard\" or \"zero\""), "{error}");
+    }
+
+    #[test]
+    fn an_ephemeral_volume_belongs_to_its_pod() {
+        let mut given = options(&[("volumegroup", "vg0"), ("size", "64Mi")]);
+        assert!(matches!(LvmRequest::ephemeral(&given), Err(RequestError::NoPod { .. })));
+        given.pod = Some(PodReference { uid: "0b5c-11".to_owned(), ..PodReference::default() });
+        let request = LvmRequest::ephemeral(&given).unwrap();
+        assert_eq!(request.place.to_string(), "vg0/fv.0b5c.11++data");
+        assert_eq!((request.delete, request.root_mode), (DeletePolicy::Delete, Some(0o777)));
+        given.user.insert("volumeID".to_owned(), "x".to_owned());
+        LvmRequest::ephemeral(&given).unwrap_err();
+    }
+}
