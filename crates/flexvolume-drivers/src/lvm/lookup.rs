@@ -138,9 +138,6 @@ fn why(lvm: Lvm<'_>, vg: &str, no_report: NoReport) -> String {
 /// What the report says about the volume.
 fn classify(report: GroupReport, place: &Place, owner: Owner) -> Lookup {
     let GroupReport { group, volumes } = report;
-    let subject = place.to_string();
-    let cannot_know = |why| Lookup::CannotKnow(LvmError::CannotKnow { subject: subject.clone(), why });
-    let not_ours = |why| Lookup::NotOurs(LvmError::NotOurs { subject: subject.clone(), why });
     let (named, others): (Vec<_>, Vec<_>) = volumes.into_iter().partition(|volume| volume.name == place.lv());
     let Some(volume) = named.into_iter().next() else {
         if group.missing > 0 {
@@ -149,34 +146,44 @@ fn classify(report: GroupReport, place: &Place, owner: Owner) -> Lookup {
                 "{} of the disks of {} are missing (`pvs`): bring them back",
                 group.missing, group.name
             );
-            return cannot_know(why);
+            return Lookup::CannotKnow(LvmError::CannotKnow { subject: place.to_string(), why });
         }
         let quarantined = quarantined(&group, others, place, owner);
         return Lookup::Absent(Box::new(Vacancy { group, quarantined }));
     };
+    match owned(&volume, place, owner) {
+        Ok(record) => Lookup::Present(Box::new(Found { group, volume, record })),
+        Err(error @ LvmError::NotOurs { .. }) => Lookup::NotOurs(error),
+        Err(error) => Lookup::CannotKnow(error),
+    }
+}
+
+/// The record of a volume of this name, if it is this driver's volume of this id, and whole.
+fn owned(volume: &LogicalVolume, place: &Place, owner: Owner) -> Result<Record> {
+    let subject = place.to_string();
     let record = match Record::read(&volume.tags) {
         Reading::Record(record) => *record,
-        Reading::Foreign => return not_ours("has no tag of ours".to_owned()),
+        Reading::Foreign => {
+            return Err(LvmError::NotOurs { subject, why: "has no tag of ours".to_owned() });
+        }
         Reading::Damaged(why) => {
-            return cannot_know(format!(
-                "its tags make no sense ({why}): correct them with `lvchange --addtag --deltag`"
-            ));
+            let why =
+                format!("its tags make no sense ({why}): correct them with `lvchange --addtag … --deltag …`");
+            return Err(LvmError::CannotKnow { subject, why });
         }
     };
-    if record.owner != owner.as_str() {
-        return not_ours(format!("belongs to the driver {:?}", record.owner));
-    }
-    if record.id != place.id {
-        return not_ours(format!("is the volume {:?}", record.id));
-    }
-    // A mirror that lacks a disk still has all the data.
-    if volume.health.contains("partial") && !volume.layout.contains("raid") {
-        return cannot_know(
-            "a disk that holds part of it is missing (`lvs -o+lv_health_status,devices`): bring it back"
-                .to_owned(),
-        );
-    }
-    Lookup::Present(Box::new(Found { group, volume, record }))
+    let why = if record.owner != owner.as_str() {
+        format!("belongs to the driver {:?}", record.owner)
+    } else if record.id != place.id {
+        format!("is the volume {:?}", record.id)
+    } else if volume.health.contains("partial") && !volume.layout.contains("raid") {
+        // (A mirror that lacks a disk still has all the data.)
+        let why = "a disk that holds part of it is missing (`lvs -o+devices`): bring it back".to_owned();
+        return Err(LvmError::CannotKnow { subject, why });
+    } else {
+        return Ok(record);
+    };
+    Err(LvmError::NotOurs { subject, why })
 }
 
 /// Those of the volumes that are in quarantine and were the volume of this place.
