@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Set in the process that runs inside the private mount namespace.
-const INSIDE: &str = "FLEXVOL_TEST_INSIDE";
+pub(crate) const INSIDE: &str = "FLEXVOL_TEST_INSIDE";
 
 /// A driver.
 #[derive(Clone, Copy)]
@@ -249,7 +249,7 @@ pub(crate) fn in_private_mounts(name: &str) -> bool {
     false
 }
 
-fn obstacle() -> Option<String> {
+pub(crate) fn obstacle() -> Option<String> {
     if !rustix_is_root() {
         return Some("mounts need root".to_owned());
     }

@@ -1,0 +1,78 @@
+//! The results as a document: `FLEXVOL_FAULTS_DIR/<driver>.md`, where that is set.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use crate::cell::Verdict;
+use crate::matrix::{Expect, Row, STEPS, case_name};
+
+/// What came of the cells.
+#[derive(Default)]
+pub(crate) struct Document {
+    results: BTreeMap<String, String>,
+}
+
+impl Document {
+    pub(crate) fn add(&mut self, name: &str, verdict: &Verdict) {
+        let text = match verdict {
+            Verdict::Holds(ways) => format!("holds ({ways})"),
+            Verdict::Skipped(why) => format!("not tried: {why}"),
+            Verdict::Fails(texts) => format!("**does not hold** ({})", texts.len()),
+        };
+        self.results.insert(name.to_owned(), text);
+    }
+
+    /// Writes a section for each driver that was tried.
+    pub(crate) fn write(&self) {
+        let Some(directory) = std::env::var_os("FLEXVOL_FAULTS_DIR") else { return };
+        for backend in crate::backends() {
+            let text = self.section(backend.name(), backend.matrix());
+            fs::write(Path::new(&directory).join(format!("{}.md", backend.name())), text).unwrap();
+        }
+    }
+
+    fn section(&self, driver: &str, rows: &[Row]) -> String {
+        let mut text =
+            format!("## `{driver}`\n\n| fault | {} |\n", STEPS.map(|step| step.name()).join(" | "));
+        text += &format!("|---|{}\n", "---|".repeat(STEPS.len()));
+        let mut notes = Vec::new();
+        for row in rows {
+            let _ = write!(text, "| {} |", row.fault.name());
+            for (step, expect) in STEPS.into_iter().zip(row.cells) {
+                let result = self.results.get(&case_name(driver, step, row.fault));
+                let shown = match (expect, result) {
+                    (Expect::Never(why), _) => format!("– {}", note(&mut notes, why)),
+                    (_, None) => "not run".to_owned(),
+                    (Expect::Converges, Some(result)) => format!("converges: {result}"),
+                    (Expect::Succeeds, Some(result)) => format!("succeeds: {result}"),
+                    (Expect::Refuses(words), Some(result)) => {
+                        let words = format!("the call says \"{}\"", words.join("\" and \""));
+                        format!("refuses {}: {result}", note(&mut notes, &words))
+                    }
+                };
+                let _ = write!(text, " {shown} |");
+            }
+            text.push('\n');
+        }
+        text.push('\n');
+        for row in rows {
+            let _ = writeln!(text, "- *{}*: {}.", row.fault.name(), row.how);
+        }
+        text.push('\n');
+        for (number, why) in notes.iter().enumerate() {
+            let _ = writeln!(text, "{}. {why}", number + 1);
+        }
+        text
+    }
+}
+
+/// The number of a note, in brackets.
+fn note(notes: &mut Vec<String>, text: &str) -> String {
+    let at = notes.iter().position(|known| known == text).unwrap_or_else(|| {
+        notes.push(text.to_owned());
+        notes.len() - 1
+    });
+    format!("({})", at + 1)
+}

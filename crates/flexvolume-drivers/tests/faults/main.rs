@@ -1,0 +1,132 @@
+//! The fault matrix: every step of a volume's life under every fault, each cell a test of its own.
+//!
+//! `cargo test -p flexvolume-drivers --test faults -- loop/create` runs the cells whose names begin so.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test may stop at the first surprise; this one prints its own report and starts itself in a namespace"
+)]
+
+mod cell;
+mod document;
+mod loops;
+mod matrix;
+mod shims;
+mod stage;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::env;
+use std::process::{Command, ExitCode};
+
+use cell::Verdict;
+use document::Document;
+use loops::Loops;
+use matrix::{Expect, STEPS, case_name};
+use stage::Backend;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let exact = words.iter().any(|word| word == "--exact");
+    let values = ["--test-threads", "--skip", "--format", "--color"];
+    let mut filters = Vec::new();
+    let mut previous = "";
+    for word in &words {
+        if !word.starts_with('-') && !values.contains(&previous) {
+            filters.push(word.clone());
+        }
+        previous = word;
+    }
+    if words.iter().any(|word| word == "--list") {
+        cases().iter().for_each(|(name, ..)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    if env::var_os(support::INSIDE).is_some() {
+        return inside(&|name| {
+            filters.is_empty()
+                || filters
+                    .iter()
+                    .any(|filter| if exact { name == filter } else { name.starts_with(&**filter) })
+        });
+    }
+    if let Some(why) = support::obstacle() {
+        eprintln!("skipped: faults: {why}");
+        println!("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+        return ExitCode::SUCCESS;
+    }
+    // In memory, where it can be: what is tried is the order of things, and a disk takes its time for each `fsync`.
+    let memory = tempfile::tempdir().unwrap();
+    let status = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "--"])
+        .arg(env::current_exe().unwrap())
+        .args(&words)
+        .env(support::INSIDE, "1")
+        .env("TMPDIR", memory.path())
+        .status()
+        .unwrap();
+    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whose volumes are tried.
+fn backends() -> Vec<&'static dyn Backend> {
+    vec![&Loops]
+}
+
+type Case = (String, &'static dyn Backend, matrix::Step, (matrix::Fault, Expect));
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for backend in backends() {
+        for row in backend.matrix() {
+            for (step, expect) in STEPS.into_iter().zip(row.cells) {
+                cases.push((case_name(backend.name(), step, row.fault), backend, step, (row.fault, expect)));
+            }
+        }
+    }
+    cases
+}
+
+fn inside(wanted: &dyn Fn(&str) -> bool) -> ExitCode {
+    let memory = env::temp_dir();
+    support::tool("mount", &["-t", "tmpfs", "-o", "mode=700", "faults", memory.to_str().unwrap()]);
+    // What does not hold is told with the cell's name, not as it happens.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (mut passed, mut failures) = (0, Vec::new());
+    let mut document = Document::default();
+    for (name, backend, step, (fault, expect)) in cases() {
+        if let Expect::Never(_) = expect {
+            continue;
+        }
+        if !wanted(&name) {
+            continue;
+        }
+        let verdict = cell::run(backend, step, (fault, expect));
+        match &verdict {
+            Verdict::Holds(_) => passed += 1,
+            Verdict::Skipped(why) => {
+                passed += 1;
+                eprintln!("skipped: {name}: {why}");
+            }
+            Verdict::Fails(texts) => failures.push((name.clone(), texts.clone())),
+        }
+        println!("test {name} ... {}", if let Verdict::Fails(_) = verdict { "FAILED" } else { "ok" });
+        document.add(&name, &verdict);
+    }
+    if !failures.is_empty() {
+        println!("failures:");
+        for (name, texts) in &failures {
+            texts.iter().for_each(|text| println!("{name}: {text}"));
+        }
+    }
+    document.write();
+    let word = if failures.is_empty() { "ok" } else { "FAILED" };
+    println!(
+        "test result: {word}. {passed} passed; {} failed; 0 ignored; 0 measured; 0 filtered out",
+        failures.len()
+    );
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
