@@ -120,6 +120,12 @@ pub(crate) enum Command {
     Status(StatusArguments),
     /// Keep the volumes of all pods in a directory of manifests mounted, until a signal comes
     Agent(AgentArguments),
+    /// Wait until the agent has mounted a pod's volumes, or unmounted them
+    Wait(WaitArguments),
+    /// Show what the agent has done and met with
+    Events(EventsArguments),
+    /// Have the agent try again now
+    Retry(RetryArguments),
     /// Run a command with a pod's volumes, in a mount namespace of its own
     Run(RunArguments),
     /// Print a completion script for a shell

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use flexvolume_host::contract::NodeName;
 use flexvolume_host::lifecycle::VolumeManager;
 use flexvolume_host::os::System;
+use flexvolume_host::os::runner::Runner;
 use flexvolume_host::registry::Registry;
 use flexvolume_host::settings::Settings;
 use flexvolume_host::{Deadlines, SecretSource, VolumeHost};
@@ -42,6 +43,15 @@ impl Session {
         let plugin_dirs = global.plugin_dir.iter().map(absolute).collect::<Result<Vec<_>, _>>()?;
         let registry = Arc::new(Registry::new(Arc::clone(&host), plugin_dirs.clone()));
         Ok(Self { host, registry, plugin_dirs, output: Output { format: global.output } })
+    }
+
+    /// The same with another runner, made of this one.
+    pub(crate) fn with_runner(self, wrap: impl FnOnce(Arc<dyn Runner>) -> Arc<dyn Runner>) -> Self {
+        let system =
+            System { runner: wrap(Arc::clone(&self.host.system.runner)), ..self.host.system.clone() };
+        let host = Arc::new(VolumeHost { system, ..VolumeHost::clone(&self.host) });
+        let registry = Arc::new(Registry::new(Arc::clone(&host), self.plugin_dirs.clone()));
+        Self { host, registry, ..self }
     }
 
     /// Mounts and unmounts.

@@ -4,17 +4,26 @@
 //! the plugin directories, one the mount table, one serves the socket. All they do is to send messages to the loop here,
 //! which tells the [reconciler](flexvolume_host::reconcile) and begins what it answers.
 
+mod answers;
+mod api;
+mod calls;
+mod client;
 mod directory;
 mod drivers;
+mod http;
 mod journal;
 mod looks;
 mod manifests;
+mod metrics;
 mod notify;
 mod run_loop;
 mod secrets;
+mod server;
 mod state;
 mod worker;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::SystemTime;
@@ -23,8 +32,13 @@ use flexvolume_host::Reading;
 use flexvolume_host::os::signals::Signals;
 use flexvolume_host::reconcile::{Assignment, BackOff, Ending, Reconciler};
 
+use self::api::{Access, Api, Question};
+pub(crate) use self::api::{EventsDocument, RetryDocument, StatusDocument, VolumeLine};
+use self::calls::{CallRecord, RecordingRunner};
+pub(crate) use self::client::{Query, ask, find};
 use self::directory::Directory;
 use self::drivers::DriverNews;
+pub(crate) use self::journal::Event;
 use self::journal::Journal;
 use self::manifests::{Manifests, Memory, Update};
 use self::run_loop::Agent;
@@ -48,6 +62,10 @@ enum Message {
     Finished(Box<(Assignment, Ending)>),
     /// The mount table is another one.
     MountTable,
+    /// A driver was called.
+    Called(Box<CallRecord>),
+    /// Somebody asks.
+    Question(Question),
 }
 
 /// Runs the agent until a signal ends it.
@@ -60,12 +78,12 @@ pub(crate) fn run(global: &Global, arguments: &AgentArguments) -> Result<u8, Fai
         return Err(Failure::says(BAD_INPUT, words));
     }
     let signals = Signals::catch()?;
+    let (messages, inbox) = channel();
     let secrets = CurrentSecrets::default();
-    let session = Session::new(global, secrets.clone())?;
+    let session = recorded(Session::new(global, secrets.clone())?, &messages);
     let mut state = State::open(&session.host.root)?;
     let memory = state.remember();
-    let (messages, inbox) = channel();
-    let manager = std::sync::Arc::new(session.manager());
+    let manager = Arc::new(session.manager());
     let worker = Worker { manager, system: session.host.system.clone(), messages: messages.clone() };
     let mut agent = Agent {
         reconciler: Reconciler::new(arguments.bounds(), back_off()),
@@ -73,16 +91,28 @@ pub(crate) fn run(global: &Global, arguments: &AgentArguments) -> Result<u8, Fai
         state,
         secrets,
         worker,
-        troubles: std::collections::BTreeMap::new(),
+        troubles: BTreeMap::new(),
         populated: false,
         looks: looks::Looks::default(),
+        metrics: metrics::Metrics::default(),
     };
     agent.take_stock()?;
+    let api = Api { agent: messages.clone(), access: Access::Everything };
+    server::serve_socket(agent.state.directory(), api)?;
+    if let Some(address) = arguments.metrics {
+        server::serve_port(address, Api { agent: messages.clone(), access: Access::FiguresOnly })?;
+    }
     drivers::watch(&session, messages.clone()).map_err(|error| Failure::new(BAD_INPUT, error))?;
     looks::watch_mount_table(messages.clone())?;
     watch_manifests(arguments, memory, messages)?;
     agent.run(&inbox, &signals);
     Ok(OK)
+}
+
+/// The session, with every call of a driver told.
+fn recorded(session: Session, messages: &Sender<Message>) -> Session {
+    let (messages, plugin_dirs) = (messages.clone(), session.plugin_dirs.clone());
+    session.with_runner(|runner| Arc::new(RecordingRunner::new(runner, messages, plugin_dirs)))
 }
 
 /// Agents of many nodes that fail at the same moment must not all try again at the same moment.

@@ -14,6 +14,7 @@ use super::drivers::DriverNews;
 use super::journal::{Event, Journal};
 use super::looks::Looks;
 use super::manifests::Update;
+use super::metrics::{Metrics, Outcome};
 use super::notify::{self, ServiceState, Watchdog};
 use super::secrets::CurrentSecrets;
 use super::state::State;
@@ -36,6 +37,7 @@ pub(super) struct Agent {
     pub(super) troubles: BTreeMap<String, String>,
     pub(super) populated: bool,
     pub(super) looks: Looks,
+    pub(super) metrics: Metrics,
 }
 
 impl Agent {
@@ -110,6 +112,11 @@ impl Agent {
             Message::Driver(news) => self.note_driver(news),
             Message::Finished(ended) => self.note_end(&ended.0, &ended.1),
             Message::MountTable => self.looks.mount_table_changed(),
+            Message::Called(record) => {
+                self.metrics.call(&record);
+                self.journal.tell(Event::of_call(*record));
+            }
+            Message::Question(question) => self.answer(question),
         }
     }
 
@@ -201,6 +208,8 @@ impl Agent {
             event.message = format!("{}/{}: {}", pod.pod.namespace, pod.pod.name, volume.pod_volume);
         }
         self.journal.tell(event);
+        let outcome = if matches!(ending, Ending::Failed(_)) { Outcome::Failure } else { Outcome::Success };
+        self.metrics.operation(operation.task(), outcome, now.saturating_duration_since(*begun));
         self.reconciler.finished(key, ending, now);
     }
 

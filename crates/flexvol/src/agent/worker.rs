@@ -12,6 +12,7 @@ use flexvolume_host::os::mount::MountPoint;
 use flexvolume_host::reconcile::{Assignment, Ending, Operation, VolumeKey, WantedPod};
 
 use super::Message;
+use super::calls::this_thread_works_on;
 use crate::usage::Surveyor;
 
 /// Carries operations out.
@@ -64,6 +65,7 @@ impl Worker {
 
     fn perform(&self, assignment: &Assignment) -> Ending {
         let key = &assignment.key;
+        this_thread_works_on(key);
         let done = match &assignment.operation {
             Operation::Mount { pod, position } => self.mount(pod, *position),
             Operation::Unmount => self.unmount(key),

@@ -1,9 +1,14 @@
 //! Flags of `flexvol agent`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use flexvolume_host::contract::PodUid;
 use flexvolume_host::reconcile::Bounds;
+
+use super::duration;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -20,6 +25,9 @@ pub(crate) struct AgentArguments {
     /// Directory of manifests
     #[arg(long, value_name = "DIR", env = "FLEXVOL_MANIFESTS")]
     pub(crate) manifests: PathBuf,
+    /// Serve /metrics, /healthz and /readyz on this loopback port as well, such as 127.0.0.1:9808
+    #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
+    pub(crate) metrics: Option<SocketAddr>,
     /// So many operations at a time for one driver
     #[arg(long, value_name = "COUNT", default_value_t = Bounds::default().per_driver)]
     pub(crate) per_driver: usize,
@@ -34,4 +42,85 @@ impl AgentArguments {
         let (per_driver, overall) = (self.per_driver.max(1), self.parallel.max(1));
         Bounds { per_driver, overall, ..Bounds::default() }
     }
+}
+
+/// Whoever is on the network must not read it.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr =
+        text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:9808".to_owned())?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("must be a loopback address, such as 127.0.0.1".to_owned())
+    }
+}
+
+fn pod_uid(text: &str) -> Result<PodUid, String> {
+    PodUid::parse(text).map_err(|error| error.to_string())
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Asks the agent of --root until it is so, and says what is not when the time is over (exit code 1).
+
+Examples:
+  flexvol wait --pod default.web
+  flexvol wait --for gone --pod default.web --timeout 2m
+  flexvol wait")]
+pub(crate) struct WaitArguments {
+    /// Uid of a pod, as `flexvol status` shows it [default: all pods]
+    #[arg(long, value_name = "UID", value_parser = pod_uid)]
+    pub(crate) pod: Vec<PodUid>,
+    /// What to wait for
+    #[arg(long = "for", value_enum, default_value_t = WaitFor::Mounted)]
+    pub(crate) what: WaitFor,
+    /// How long to wait
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
+    pub(crate) timeout: Duration,
+}
+
+/// `--for`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WaitFor {
+    /// All volumes of the pods are mounted
+    Mounted,
+    /// Nothing is left of the pods
+    Gone,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What the agent of --root has done and met with, the oldest first: the last few thousand events. With --calls also each
+call of a driver, with its end, its duration, and the last lines of its standard error.
+
+Examples:
+  flexvol events
+  flexvol events --pod default.web --calls
+  flexvol events --follow --output json")]
+pub(crate) struct EventsArguments {
+    /// Go on with what happens from now on
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Only of this pod
+    #[arg(long, value_name = "UID", value_parser = pod_uid)]
+    pub(crate) pod: Option<PodUid>,
+    /// Show each call of a driver
+    #[arg(long)]
+    pub(crate) calls: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Has the agent of --root try now what it would try later.
+
+Examples:
+  flexvol retry
+  flexvol retry --pod default.web --volume data")]
+pub(crate) struct RetryArguments {
+    /// Only of this pod
+    #[arg(long, value_name = "UID", value_parser = pod_uid)]
+    pub(crate) pod: Option<PodUid>,
+    /// Only volumes of this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) volume: Option<String>,
 }

@@ -45,16 +45,21 @@ pub(crate) struct UnmountArguments {
 #[command(after_help = "\
 Reads records and the mount table; calls no driver and touches no volume. With --usage it looks at the volumes of
 drivers that declare supportsMetrics, and calls no driver but for its `init`; a volume that does not answer within
-two seconds is left alone.
+two seconds is left alone. Where an agent works below --root, what it says follows; --watch shows that alone, again
+and again.
 
 Examples:
   flexvol status
+  flexvol status --watch
   flexvol status --usage
   flexvol status --output json")]
 pub(crate) struct StatusArguments {
     /// Show how full the pods' volumes are
     #[arg(long)]
     pub(crate) usage: bool,
+    /// Show what the agent does, again each second until it is interrupted
+    #[arg(long, conflicts_with = "usage")]
+    pub(crate) watch: bool,
 }
 
 #[derive(Debug, Args)]

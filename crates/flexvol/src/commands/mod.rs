@@ -11,13 +11,17 @@ mod driver_install;
 mod driver_install_all;
 mod driver_list;
 mod driver_remove;
+mod events;
 mod in_user_namespace;
 mod mount;
 mod resize;
+mod retry;
 mod run;
 mod statfs;
 mod status;
+mod status_agent;
 mod unmount;
+mod wait;
 
 use crate::args::{Arguments, Command, DriverCommand};
 use crate::failure::Failure;
@@ -45,6 +49,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Status(arguments) => status::run(global, arguments),
         Command::Statfs(arguments) => statfs::run(arguments),
         Command::Agent(arguments) => crate::agent::run(global, arguments),
+        Command::Wait(arguments) => wait::run(global, arguments),
+        Command::Events(arguments) => events::run(global, arguments),
+        Command::Retry(arguments) => retry::run(global, arguments),
         Command::Run(arguments) => run::run(global, arguments),
         Command::Completions(arguments) => completions::completions(arguments.shell),
         Command::Man(arguments) => completions::man(&arguments.directory),

@@ -6,6 +6,8 @@ use flexvolume_host::lifecycle::{Overview, Phase, UnreadableRecord, VolumeStatus
 use flexvolume_host::plugin::Metrics;
 use serde::Serialize;
 
+use super::status_agent;
+use crate::agent::StatusDocument;
 use crate::args::{Global, StatusArguments};
 use crate::failure::{Failure, OK};
 use crate::output::{Cell, Tone, table, toned};
@@ -18,6 +20,9 @@ use crate::usage::{NoFigures, Surveyor, shown};
 struct Report {
     volumes: Vec<Line>,
     unreadable: Vec<UnreadableRecord>,
+    /// What the agent of this root says, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<StatusDocument>,
 }
 
 /// A volume, and with `--usage` how full it is.
@@ -35,9 +40,14 @@ struct Line {
 
 pub(super) fn run(global: &Global, arguments: &StatusArguments) -> Result<u8, Failure> {
     let session = Session::new(global, ManifestSecrets::default())?;
+    if arguments.watch {
+        return status_agent::watch(&session);
+    }
     let overview = session.manager().status()?;
     let usage = arguments.usage.then(|| survey(&session, &overview));
-    let report = report(overview, usage);
+    // Records and mount table stand for themselves: an agent that does not answer changes nothing about them.
+    let agent = status_agent::ask_if_there(&session);
+    let report = Report { agent, ..report(overview, usage) };
     session.output.print(&report, |report| text(report, arguments))?;
     Ok(OK)
 }
@@ -69,12 +79,17 @@ fn report(overview: Overview, usage: Option<Vec<Result<Metrics, NoFigures>>>) ->
         };
         Line { volume, usage, no_usage }
     };
-    Report { volumes: overview.volumes.into_iter().map(line).collect(), unreadable: overview.unreadable }
+    Report {
+        volumes: overview.volumes.into_iter().map(line).collect(),
+        unreadable: overview.unreadable,
+        agent: None,
+    }
 }
 
 fn text(report: &Report, arguments: &StatusArguments) -> String {
+    let agent = report.agent.as_ref().map(status_agent::text).unwrap_or_default();
     if report.volumes.is_empty() && report.unreadable.is_empty() {
-        return "no volumes".to_owned();
+        return format!("no volumes\n{agent}");
     }
     let rows = report.volumes.iter().map(|Line { volume, .. }| {
         [
@@ -108,7 +123,7 @@ fn text(report: &Report, arguments: &StatusArguments) -> String {
         let file = record.file.display();
         text.push_str(&format!("{}: {file}: {}\n", toned("unreadable record", Tone::Bad), record.why));
     }
-    text
+    text + &agent
 }
 
 fn usage_table(report: &Report) -> String {
