@@ -62,6 +62,23 @@ impl Acquaintances {
         }
     }
 
+    /// Errs if the directory held another pool before, or one that is away; remembers nothing.
+    pub(crate) fn check(&self, directory: &Path) -> Result<()> {
+        let known: Option<String> = self.known.load(directory)?;
+        match (known, record::load::<Mark>(&directory.join(MARK))?) {
+            (Some(known), Some(mark)) if known != mark.pool => {
+                Err(self.stranger(directory, "holds another pool than before"))
+            }
+            (Some(_), None) => Err(self.stranger(directory, "has lost the mark of its pool")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The directories of others that this node has used as pools.
+    pub(crate) fn directories(&self) -> Vec<PathBuf> {
+        self.known.mount_dirs()
+    }
+
     fn stranger(&self, directory: &Path, what: &str) -> VolumeError {
         let memory: PathBuf = self.known.file(directory);
         let why = format!(
@@ -70,6 +87,11 @@ impl Acquaintances {
         );
         VolumeError::CannotKnow { path: directory.to_owned(), why }
     }
+}
+
+/// Whether the directory carries the mark of a pool.
+pub(crate) fn is_marked(directory: &Path) -> bool {
+    matches!(record::load::<Mark>(&directory.join(MARK)), Ok(Some(_)))
 }
 
 #[cfg(test)]

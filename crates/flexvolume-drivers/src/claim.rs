@@ -1,6 +1,7 @@
 //! Who uses a mount dir: `unmount` is told the mount dir and nothing else.
 
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use flexvolume_os::atomic;
@@ -9,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, VolumeError, at};
-use crate::pool::{PATIENCE, encode, short_name};
+use crate::pool::{PATIENCE, decode, encode, short_name};
 use crate::record;
 
 /// A directory of claims, one file per mount dir.
@@ -49,6 +50,20 @@ impl Claims {
         let why =
             format!("is the claim of the mount dir {:?}, whose short name is the same", claim.mount_dir);
         Err(VolumeError::CannotKnow { path, why })
+    }
+
+    /// All mount dirs of which something is recorded; what cannot be read is left out.
+    pub(crate) fn mount_dirs(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(&self.directory) else { return Vec::new() };
+        let claims = entries.filter_map(|entry| {
+            let path = entry.ok()?.path();
+            (path.extension()? == "claim").then_some(path)
+        });
+        let mount_dirs = claims.filter_map(|path| {
+            let claim: Claim<serde_json::Value> = record::load(&path).ok()??;
+            Some(PathBuf::from(OsString::from_vec(decode(&claim.mount_dir)?)))
+        });
+        mount_dirs.collect()
     }
 
     /// Records what the mount dir is used for.

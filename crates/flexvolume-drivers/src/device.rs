@@ -166,27 +166,37 @@ pub(crate) fn mount(volume: &Volume, record: &Record, target: Target<'_>, system
     };
     system.mounter.mount(&mount, target.path).map_err(|error| explain(error, target, &path))?;
     hit("device.mounted");
-    match record.root_mode {
-        Some(mode) if target.access == Access::ReadWrite => {
-            let outcome = set_root_mode(volume, record, target, mode);
-            if outcome.is_err() {
-                // Should this fail too, the next call finds the volume mounted.
-                let _ = system.mounter.unmount(target.path);
-            }
-            outcome
-        }
-        _ => Ok(()),
-    }
+    if target.access == Access::ReadWrite { complete(volume, record, target, system) } else { Ok(()) }
 }
 
-/// Gives a new root directory its mode, once: from then on it is its users'.
+/// What could not be done before the file system was mounted.
+fn complete(volume: &Volume, record: &Record, target: Target<'_>, system: &System) -> Result<()> {
+    let mut record = record.clone();
+    if let Some(mode) = record.root_mode {
+        record.root_mode = None;
+        let outcome = set_root_mode(volume, &record, target, mode);
+        if outcome.is_err() {
+            // Should this fail too, the next call finds the volume mounted.
+            let _ = system.mounter.unmount(target.path);
+            return outcome;
+        }
+    }
+    if record.filled.is_some() {
+        // The data can be used all the same; the record still says that this is to be done, and the volume's
+        // description that it was not.
+        let _ = grow(volume, &record, system);
+    }
+    Ok(())
+}
+
+/// Gives a new root directory its mode, once: from then on it is its users', and the record does not say it any more.
 fn set_root_mode(volume: &Volume, record: &Record, target: Target<'_>, mode: u32) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(target.path, flags, rustix::fs::Mode::empty())
         .and_then(|root| rustix::fs::fchmod(root, rustix::fs::Mode::from_raw_mode(mode)))
         .map_err(at("set the mode of", target.path))?;
     hit("device.opened");
-    record::store(&volume.record(), &Record { root_mode: None, ..record.clone() })
+    record::store(&volume.record(), record)
 }
 
 fn mount_options(record: &Record, access: Access) -> Vec<String> {
@@ -359,7 +369,10 @@ pub(crate) fn grow(volume: &Volume, record: &Record, system: &System) -> Result<
         },
     )?;
     hit("device.grown");
-    Ok(())
+    match record.filled {
+        Some(_) => record::store(&volume.record(), &Record { filled: None, ..record.clone() }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -434,6 +447,8 @@ mod tests {
             allocation: Allocation::Reserved,
             access: flexvolume::Access::ReadWrite,
             root_mode: None,
+            source: None,
+            erase: crate::request::Erase::None,
         };
         let reserved = Record::creating("flexvol/loop", &request, None).unwrap();
         let thin = Record { allocation: Allocation::Thin, fs_type: FsType::Ext4, ..reserved.clone() };

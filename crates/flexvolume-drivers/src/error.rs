@@ -182,6 +182,24 @@ pub enum VolumeError {
         /// The image.
         image: PathBuf,
     },
+    /// The data of a removed volume is still being overwritten.
+    #[error("{} is being overwritten: {left} bytes are left; call again to go on", .path.display())]
+    Erasing {
+        /// What was the image.
+        path: PathBuf,
+        /// Bytes to go.
+        left: u64,
+    },
+    /// The volume cannot be deleted for the reason that was given.
+    #[error("the volume {id:?} is no orphan of the kind {wanted:?}: {actual}; nothing was changed")]
+    NotAnOrphan {
+        /// The volume.
+        id: String,
+        /// The reason.
+        wanted: &'static str,
+        /// What it is.
+        actual: String,
+    },
     /// The volume is in use.
     #[error("{} is still in use: {remedy}", .path.display())]
     Busy {

@@ -1,7 +1,9 @@
-//! The life of an image: absent, creating, ready, removing.
+//! The life of an image: absent, creating, ready.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,10 +14,14 @@ use flexvolume_os::runner::Runner;
 use flexvolume_os::{atomic, loop_device};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 
+use crate::acquaintance;
+use crate::copying::Source;
 use crate::error::{Result, VolumeError, at};
 use crate::pool::Volume;
 use crate::record::{self, Record, State};
+use crate::removal;
 use crate::request::Allocation;
+use crate::room;
 use crate::superblock;
 
 /// How long `mkfs` may take. When it is ended, the image is made again from nothing.
@@ -73,6 +79,21 @@ pub(crate) fn look_up(volume: &Volume, owner: &str) -> Lookup {
     }
 }
 
+/// The volume of this driver whose image the kernel says is behind a loop device, if it is one: its record says so, or,
+/// should that be lost or damaged, it lies in a pool.
+pub(crate) fn behind(backing: &Path, owner: &str, own_pool: &Path) -> Option<Volume> {
+    // What the kernel appends when the file was removed meanwhile.
+    let path = backing.as_os_str().as_bytes();
+    let image = Path::new(OsStr::from_bytes(path.strip_suffix(b" (deleted)").unwrap_or(path)));
+    let volume = Volume::of_image(image)?;
+    let directory = volume.pool.directory();
+    let ours = match record::load::<Record>(&volume.record()) {
+        Ok(Some(record)) => record.owner == owner && record.id == volume.id.as_str(),
+        Ok(None) | Err(_) => directory == own_pool || acquaintance::is_marked(directory),
+    };
+    ours.then_some(volume)
+}
+
 enum ImageFile {
     There,
     Missing,
@@ -108,11 +129,11 @@ pub(crate) fn ensure(volume: &Volume, fresh: Record, runner: &dyn Runner) -> Res
             Ok(record)
         }
         State::Creating => {
-            delete(&volume.attempt(&record.uuid))?;
+            removal::delete(&volume.attempt(&record.uuid))?;
             create(volume, fresh, runner)
         }
         State::Removing => {
-            remove(volume, record)?;
+            removal::remove(volume, record)?;
             create(volume, fresh, runner)
         }
     }
@@ -149,6 +170,11 @@ fn agrees(record: &Record, wanted: &Record) -> Result<()> {
         let remedy = "a volume keeps the allocation that it was made with";
         return differs("the allocation", actual.to_owned(), wanted.to_owned(), remedy);
     }
+    if wanted.source.is_some() && record.source != wanted.source {
+        let shown = |source: &Option<String>| source.clone().unwrap_or_else(|| "none".to_owned());
+        let remedy = "a volume is a copy from the beginning or not at all; choose another name";
+        return differs("the source", shown(&record.source), shown(&wanted.source), remedy);
+    }
     if record.mount_dir != wanted.mount_dir {
         let shown = |dir: &Option<String>| dir.clone().unwrap_or_else(|| "none".to_owned());
         let remedy = "an ephemeral volume belongs to the mount dir that it was made for; unmount that first";
@@ -158,7 +184,9 @@ fn agrees(record: &Record, wanted: &Record) -> Result<()> {
 }
 
 /// Makes the volume, or leaves nothing of it.
-fn create(volume: &Volume, record: Record, runner: &dyn Runner) -> Result<Record> {
+fn create(volume: &Volume, mut record: Record, runner: &dyn Runner) -> Result<Record> {
+    let source = Source::of(volume, &record)?;
+    record.filled = source.as_ref().and_then(|source| source.filled(record.size));
     let needed = record.size;
     if record.allocation == Allocation::Reserved {
         room_for(volume, needed)?;
@@ -166,9 +194,9 @@ fn create(volume: &Volume, record: Record, runner: &dyn Runner) -> Result<Record
     record::store(&volume.record(), &record)?;
     hit("image.recorded");
     let attempt = volume.attempt(&record.uuid);
-    if let Err(error) = build(&attempt, &record, runner) {
+    if let Err(error) = build(&attempt, &record, (source.as_ref(), runner)) {
         // Should this fail too, the record still says `creating`, and the next call clears it away.
-        let _ = delete(&attempt).and_then(|()| record::remove(&volume.record()));
+        let _ = removal::delete(&attempt).and_then(|()| record::remove(&volume.record()));
         return Err(error);
     }
     fs::rename(&attempt, volume.image()).map_err(at("rename image", &attempt))?;
@@ -186,7 +214,7 @@ fn complete(volume: &Volume, mut record: Record) -> Result<Record> {
 }
 
 /// Makes the image under the name of the attempt: size, file system, sync.
-fn build(attempt: &Path, record: &Record, runner: &dyn Runner) -> Result<()> {
+fn build(attempt: &Path, record: &Record, (source, runner): (Option<&Source>, &dyn Runner)) -> Result<()> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::open(attempt, flags, Mode::RUSR | Mode::WUSR)
         .map(File::from)
@@ -194,6 +222,18 @@ fn build(attempt: &Path, record: &Record, runner: &dyn Runner) -> Result<()> {
     hit("image.created");
     allocate(&file, attempt, 0, record)?;
     hit("image.allocated");
+    match source {
+        Some(source) => source.copy_into((&file, attempt), record, runner)?,
+        None => format(attempt, record, runner)?,
+    }
+    hit("image.formatted");
+    verify(&file, attempt, record)?;
+    file.sync_all().map_err(at("sync image", attempt))?;
+    hit("image.synced");
+    Ok(())
+}
+
+fn format(attempt: &Path, record: &Record, runner: &dyn Runner) -> Result<()> {
     let discard = match record.allocation {
         Allocation::Reserved => Discard::Forbid,
         Allocation::Thin => Discard::Allow,
@@ -208,10 +248,6 @@ fn build(attempt: &Path, record: &Record, runner: &dyn Runner) -> Result<()> {
             deadline: MAKE_DEADLINE,
         },
     )?;
-    hit("image.formatted");
-    verify(&file, attempt, record)?;
-    file.sync_all().map_err(at("sync image", attempt))?;
-    hit("image.synced");
     Ok(())
 }
 
@@ -237,7 +273,7 @@ fn reserve(file: &File, path: &Path, from: u64, bytes: u64) -> Result<()> {
 }
 
 fn room_for(volume: &Volume, needed: u64) -> Result<()> {
-    let free = volume.pool.free()?;
+    let free = room::beside(volume)?;
     if needed <= free {
         return Ok(());
     }
@@ -288,7 +324,11 @@ pub(crate) fn grow(volume: &Volume, mut record: Record, wanted: u64) -> Result<R
     let path = volume.image();
     let file = open(volume, &record)?;
     let length = file.metadata().map_err(at("look at image", &path))?.len();
+    let filled = record.filled.unwrap_or(record.size);
     record.size = wanted.max(length);
+    if record.size > filled {
+        record.filled = Some(filled);
+    }
     if record.size > length {
         if record.allocation == Allocation::Reserved {
             room_for(volume, record.size - length)?;
@@ -307,66 +347,6 @@ pub(crate) fn grow(volume: &Volume, mut record: Record, wanted: u64) -> Result<R
     hit("image.refreshed");
     record::store(&volume.record(), &record)?;
     Ok(record)
-}
-
-/// Removes the volume, which must not be attached. The caller holds the lock. Repeatable after a crash anywhere.
-pub(crate) fn remove(volume: &Volume, mut record: Record) -> Result<()> {
-    let image = volume.image();
-    refuse_attached(&image)?;
-    if record.state != State::Removing {
-        record.state = State::Removing;
-        give_up(volume, &record)?;
-        hit("image.removing");
-    }
-    match fs::rename(&image, volume.trash()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        other => other.map_err(at("rename image", &image))?,
-    }
-    hit("image.trashed");
-    delete(&volume.trash())?;
-    delete(&volume.attempt(&record.uuid))?;
-    hit("image.deleted");
-    record::remove(&volume.record())
-}
-
-/// Puts down that the data is given up. On a full disk the data itself makes room for that, as nothing else may. Killed
-/// in between, the volume is of no use any more, and the next call removes it.
-fn give_up(volume: &Volume, record: &Record) -> Result<()> {
-    let stored = record::store(&volume.record(), record);
-    let Err(VolumeError::File { source, .. }) = &stored else { return stored };
-    if !matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        return stored;
-    }
-    let image = volume.image();
-    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::open(&image, flags, Mode::empty()).map_err(at("empty image", &image))?;
-    hit("image.emptied");
-    record::store(&volume.record(), record)
-}
-
-/// Errs while a loop device, and so perhaps a mount in some namespace, uses the image. A device that goes with its
-/// mount may need a moment, when somebody else (udev) has it open.
-fn refuse_attached(image: &Path) -> Result<()> {
-    for _ in 0..100 {
-        if !image.exists() || loop_device::find(image)?.is_empty() {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let devices = loop_device::find(image)?;
-    let devices: Vec<_> = devices.iter().map(|found| found.path.display().to_string()).collect();
-    let devices = devices.join(", ");
-    let remedy = format!(
-        "it is attached as {devices}; unmount that everywhere (`findmnt -S DEVICE`), or `losetup -d` it, and call again"
-    );
-    Err(VolumeError::Busy { path: image.to_owned(), remedy })
-}
-
-fn delete(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(at("remove", path)),
-    }
 }
 
 #[cfg(test)]

@@ -19,16 +19,21 @@
 //! know. Only "absent" lets a volume be made, and only "absent" lets a removal succeed.
 
 mod acquaintance;
+mod administration;
 mod claim;
+mod copying;
 mod device;
 mod error;
 mod image;
+mod inventory;
 mod loop_ephemeral;
 mod loop_file;
 mod lvm;
 mod pool;
 mod record;
+mod removal;
 mod request;
+mod room;
 mod scratch;
 mod superblock;
 mod sweep;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use flexvolume::{Capabilities, Driver, Error, Options};
+use flexvolume::{Capabilities, Capacity, Driver, Error, Options, Orphan, VolumeDescription};
 use flexvolume_os::System;
 use flexvolume_os::failpoint::hit;
 use flexvolume_os::lock::Lock;
@@ -10,12 +10,15 @@ use flexvolume_os::mount::Access;
 use serde::{Deserialize, Serialize};
 
 use crate::acquaintance::Acquaintances;
+use crate::administration::{Administration, Deletion, Run, finish};
 use crate::claim::{self, Claims};
 use crate::device::{self, Already, Mounted, Target};
 use crate::error::{Result, VolumeError};
 use crate::image::{self, Lookup};
+use crate::inventory;
 use crate::pool::{Pool, Volume, VolumeId, WhenMissing};
 use crate::record::{self, Record, State};
+use crate::removal;
 use crate::request::ImageRequest;
 
 /// As it stands in the records.
@@ -29,6 +32,7 @@ const OWNER: &str = "flexvol/loop-ephemeral";
 #[derive(Debug)]
 pub struct LoopEphemeral {
     system: System,
+    state: PathBuf,
     pool: PathBuf,
     claims: Claims,
     pools: Acquaintances,
@@ -47,7 +51,36 @@ impl LoopEphemeral {
     pub fn new(system: System, state: &Path) -> Self {
         let pool = state.join("loop-ephemeral");
         let claims = Claims { directory: pool.join("claims") };
-        Self { system, pool, claims, pools: Acquaintances::new(state) }
+        Self { system, state: state.to_owned(), pool, claims, pools: Acquaintances::new(state) }
+    }
+
+    fn administration(&self) -> Administration<'_> {
+        Administration { owner: OWNER, own_pool: &self.pool, state: &self.state, system: &self.system }
+    }
+
+    /// Deletes the volume of a pod that is gone, and its claim; any other one goes with its pod.
+    fn delete_orphan(&self, volume: &Volume, record: Record, deletion: Deletion) -> Result<()> {
+        let mount_dir = record.mount_dir.as_deref().and_then(inventory::mount_dir);
+        if deletion.orphan != Some(Orphan::PodGone) {
+            let made_for = mount_dir.map(|mount_dir| mount_dir.display().to_string()).unwrap_or_default();
+            let remedy = format!(
+                "it belongs to {made_for} and goes with the `unmount` of that; with `orphan=podGone` it can be deleted once the pod's directory is gone"
+            );
+            return Err(VolumeError::Busy { path: volume.image(), remedy });
+        }
+        finish(volume, record, deletion)?;
+        match mount_dir {
+            Some(mount_dir) if deletion.run == Run::Real && self.is_claimed_for(&mount_dir, volume)? => {
+                self.claims.remove(&mount_dir)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_claimed_for(&self, mount_dir: &Path, volume: &Volume) -> Result<bool> {
+        let held = self.claims.load::<Holds>(mount_dir)?;
+        Ok(held
+            .is_some_and(|held| held.id == volume.id.as_str() && held.directory == volume.pool.directory()))
     }
 
     fn when_missing(&self, directory: &Path) -> WhenMissing {
@@ -61,7 +94,7 @@ impl LoopEphemeral {
 
     fn set_up(&self, mount_dir: &Path, options: &Options) -> Result<()> {
         let request = ImageRequest::ephemeral(options, &self.pool)?;
-        let volume = Pool::at(request.directory.clone()).volume(request.id.clone());
+        let volume = Pool::at(request.directory.clone()).on_node(&self.state).volume(request.id.clone());
         let target = Target { path: mount_dir, access: device::access(request.access) };
         if device::already_mounted(&volume, target, &*self.system.mounter)? == Already::Mounted {
             return Ok(());
@@ -164,7 +197,7 @@ impl LoopEphemeral {
         }
         match device::mounted_at(mount_dir, &*self.system.mounter)? {
             Mounted::Nothing => Ok(None),
-            Mounted::Image { backing, .. } => match Volume::of_image(&backing) {
+            Mounted::Image { backing, .. } => match image::behind(&backing, OWNER, &self.pool) {
                 Some(volume) => Ok(Some(volume)),
                 None => Err(unclaimed(mount_dir, &backing.display().to_string())),
             },
@@ -176,7 +209,7 @@ impl LoopEphemeral {
     /// Removes the unmounted volume, its lock's file, and then the claim.
     fn remove(&self, volume: &Volume, mount_dir: &Path, lock: Lock) -> Result<()> {
         match image::look_up(volume, OWNER).known()? {
-            Some(record) if belongs_to(&record, mount_dir) => image::remove(volume, record)?,
+            Some(record) if belongs_to(&record, mount_dir) => removal::remove(volume, record)?,
             // Only a mount that failed because of it could have claimed another mount dir's volume.
             Some(_) => {}
             // A crash may have left a record that was not complete.
@@ -214,5 +247,18 @@ impl Driver for LoopEphemeral {
 
     fn unmount(&self, mount_dir: &Path) -> std::result::Result<(), Error> {
         Ok(self.take_down(mount_dir)?)
+    }
+
+    fn delete_volume(&self, options: &Options) -> std::result::Result<Option<VolumeDescription>, Error> {
+        let delete = |volume: &Volume, record, deletion| self.delete_orphan(volume, record, deletion);
+        Ok(self.administration().delete(options, &delete)?)
+    }
+
+    fn list_volumes(&self, options: &Options) -> std::result::Result<Vec<VolumeDescription>, Error> {
+        Ok(self.administration().list(options)?)
+    }
+
+    fn capacity(&self, options: &Options) -> std::result::Result<Capacity, Error> {
+        Ok(self.administration().capacity(options)?)
     }
 }

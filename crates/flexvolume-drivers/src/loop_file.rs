@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use flexvolume::{Attachment, Capabilities, DeviceMount, Driver, Error, Expansion, Options};
+use flexvolume::{
+    Attachment, Capabilities, Capacity, DeviceMount, Driver, Error, Expansion, Options, VolumeDescription,
+};
 use flexvolume_os::System;
 use flexvolume_os::lock::Lock;
 
 use crate::acquaintance::Acquaintances;
+use crate::administration::{Administration, finish};
 use crate::device::{self, Already, Mounted, Target};
 use crate::error::{RequestError, Result, VolumeError};
 use crate::image::{self, Lookup};
@@ -27,6 +30,7 @@ const MOST_STACKED: usize = 16;
 #[derive(Debug)]
 pub struct LoopFile {
     system: System,
+    state: PathBuf,
     pool: PathBuf,
     pools: Acquaintances,
 }
@@ -35,7 +39,12 @@ impl LoopFile {
     /// The driver, with its own pool in the directory `loop` of `state`.
     #[must_use]
     pub fn new(system: System, state: &Path) -> Self {
-        Self { system, pool: state.join("loop"), pools: Acquaintances::new(state) }
+        let (pool, pools) = (state.join("loop"), Acquaintances::new(state));
+        Self { system, state: state.to_owned(), pool, pools }
+    }
+
+    fn administration(&self) -> Administration<'_> {
+        Administration { owner: OWNER, own_pool: &self.pool, state: &self.state, system: &self.system }
     }
 
     fn request(&self, options: &Options) -> std::result::Result<ImageRequest, RequestError> {
@@ -44,22 +53,23 @@ impl LoopFile {
 
     /// The volume's files, in a pool that is fit for use.
     fn volume(&self, request: &ImageRequest) -> Result<Volume> {
-        let pool = Pool::at(request.directory.clone());
+        let pool = Pool::at(request.directory.clone()).on_node(&self.state);
         let own = request.directory == self.pool;
         pool.prepare(if own { WhenMissing::Make } else { WhenMissing::Refuse })?;
         Ok(pool.volume(request.id.clone()))
     }
 
-    fn make(&self, options: &Options) -> Result<PathBuf> {
+    fn make(&self, options: &Options) -> Result<Volume> {
         let request = self.request(options)?;
         let volume = self.volume(&request)?;
         let lock = volume.lock()?;
+        let request = as_its_source(request, &volume, options);
         let outcome = self.make_alone(&request, &volume);
         if outcome.is_err() && matches!(image::look_up(&volume, OWNER), Lookup::Absent) {
             // A volume that could not be made leaves nothing, not even the file of its lock.
             let _ = lock.discard();
         }
-        outcome.map(|()| volume.image())
+        outcome.map(|()| volume)
     }
 
     fn make_alone(&self, request: &ImageRequest, volume: &Volume) -> Result<()> {
@@ -95,16 +105,24 @@ impl LoopFile {
     fn unmount_image(&self, path: &Path) -> Result<()> {
         let mounter = &*self.system.mounter;
         for _ in 0..MOST_STACKED {
+            let not_ours = |why| VolumeError::NotOurs { path: path.to_owned(), why };
             let _lock = match device::mounted_at(path, mounter)? {
                 Mounted::Nothing => return Ok(()),
                 Mounted::Dead(_) => None,
-                Mounted::Image { backing, .. } => Volume::of_image(&backing).map(|volume| volume.lock()),
+                Mounted::Image { backing, .. } => match image::behind(&backing, OWNER, &self.pool) {
+                    Some(volume) => Some(volume.lock()?),
+                    None => {
+                        let backing = backing.display();
+                        let why =
+                            format!("is the mount point of {backing}, which is no volume of this driver");
+                        return Err(not_ours(why));
+                    }
+                },
                 Mounted::Other(source) => {
                     let why = format!("is the mount point of {source}, which is no loop device");
-                    return Err(VolumeError::NotOurs { path: path.to_owned(), why });
+                    return Err(not_ours(why));
                 }
-            }
-            .transpose()?;
+            };
             // Somebody may have been faster while we waited.
             if device::mounted_at(path, mounter)? != Mounted::Nothing {
                 device::unmount(path, mounter)?;
@@ -126,6 +144,18 @@ impl LoopFile {
         let record = image::grow(&volume, image::ready(&volume, OWNER)?, wanted)?;
         Ok(Grown { volume, record, _lock: lock })
     }
+}
+
+/// A copy for which the options name no file system has that of its source, also when the source is gone.
+fn as_its_source(request: ImageRequest, copy: &Volume, options: &Options) -> ImageRequest {
+    let Some(source) = request.source.as_ref().filter(|_| options.fs_type.is_empty()) else { return request };
+    let fs_type = |volume: &Volume| match image::look_up(volume, OWNER) {
+        Lookup::Present(record) => Some(record.fs_type),
+        _ => None,
+    };
+    let fs_type =
+        fs_type(copy).or_else(|| fs_type(&copy.pool.volume(source.clone()))).unwrap_or(request.fs_type);
+    ImageRequest { fs_type, ..request }
 }
 
 /// A volume whose image has the size that was wanted, still locked.
@@ -154,7 +184,7 @@ impl Driver for LoopFile {
         _device: Option<&str>,
         options: &Options,
     ) -> std::result::Result<String, Error> {
-        Ok(self.make(options)?.display().to_string())
+        Ok(self.make(options)?.image().display().to_string())
     }
 
     fn mount_device(&self, mount: DeviceMount<'_>, options: &Options) -> std::result::Result<(), Error> {
@@ -178,5 +208,22 @@ impl Driver for LoopFile {
     fn expand_fs(&self, options: &Options, expansion: Expansion<'_>) -> std::result::Result<(), Error> {
         let grown = self.grow_image(options, expansion.new_size)?;
         Ok(device::grow(&grown.volume, &grown.record, &self.system)?)
+    }
+
+    fn create_volume(&self, options: &Options) -> std::result::Result<VolumeDescription, Error> {
+        let volume = self.make(options)?;
+        Ok(self.administration().describe(&volume)?)
+    }
+
+    fn delete_volume(&self, options: &Options) -> std::result::Result<Option<VolumeDescription>, Error> {
+        Ok(self.administration().delete(options, &finish)?)
+    }
+
+    fn list_volumes(&self, options: &Options) -> std::result::Result<Vec<VolumeDescription>, Error> {
+        Ok(self.administration().list(options)?)
+    }
+
+    fn capacity(&self, options: &Options) -> std::result::Result<Capacity, Error> {
+        Ok(self.administration().capacity(options)?)
     }
 }

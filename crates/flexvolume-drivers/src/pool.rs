@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flexvolume_os::atomic;
-use flexvolume_os::lock::Lock;
+use flexvolume_os::lock::{Lock, LockError};
 
+use crate::acquaintance::Acquaintances;
 use crate::error::{RequestError, Result, VolumeError, at};
-use crate::record::{self, Record};
 
 /// How long a call waits for another one on the same volume; then it fails and the host calls again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,8 +35,18 @@ impl VolumeId {
         }
     }
 
+    /// The id that a file name stands for; `None` for a name that none of ours is.
+    pub(crate) fn of_file_name(file_name: &str) -> Option<Self> {
+        let id = String::from_utf8(decode(file_name)?).ok()?;
+        Self::parse(&id).ok()
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.id
+    }
+
+    pub(crate) fn file_name(&self) -> &str {
+        &self.file_name
     }
 }
 
@@ -53,6 +63,23 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
         }
     }
     name
+}
+
+/// The bytes that a file name stands for; `None` for a name that [`encode`] never gives.
+pub(crate) fn decode(name: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(name.len());
+    let mut rest = name.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'~' => b'/',
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            other => other,
+        });
+    }
+    (encode(&bytes) == name).then_some(bytes)
 }
 
 /// A short name for a path of any length (64-bit FNV-1a). Two paths may share it: whoever uses it compares the path
@@ -76,12 +103,31 @@ pub(crate) enum WhenMissing {
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
     directory: PathBuf,
+    /// The state directory of the node, which knows the other pools.
+    state: Option<PathBuf>,
 }
 
 impl Pool {
     /// Names a pool without looking at it.
     pub(crate) fn at(directory: PathBuf) -> Self {
-        Self { directory }
+        Self { directory, state: None }
+    }
+
+    /// The same, among the pools that the drivers of this node know.
+    pub(crate) fn on_node(self, state: &Path) -> Self {
+        Self { state: Some(state.to_owned()), ..self }
+    }
+
+    /// All pools that this node knows, this one among them.
+    pub(crate) fn all_of_node(&self) -> Vec<PathBuf> {
+        let mut directories = vec![self.directory.clone()];
+        if let Some(state) = &self.state {
+            directories.extend([state.join("loop"), state.join("loop-ephemeral")]);
+            directories.extend(Acquaintances::new(state).directories());
+        }
+        directories.sort();
+        directories.dedup();
+        directories
     }
 
     /// Makes sure that the directory is there and that nobody else can put files into it.
@@ -123,13 +169,6 @@ impl Pool {
     pub(crate) fn volume(&self, id: VolumeId) -> Volume {
         Volume { pool: self.clone(), id }
     }
-
-    /// Bytes that an unprivileged writer could still allocate.
-    pub(crate) fn free(&self) -> Result<u64> {
-        let figures =
-            rustix::fs::statvfs(&self.directory).map_err(at("read the free space of", &self.directory))?;
-        Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
-    }
 }
 
 /// The files of one volume.
@@ -140,13 +179,10 @@ pub(crate) struct Volume {
 }
 
 impl Volume {
-    /// The volume that a ready image belongs to, as the record beside it says; `None` for any other file.
+    /// The volume whose ready image has this path, by its name alone: whose it is must still be found out.
     pub(crate) fn of_image(image: &Path) -> Option<Self> {
         let stem = image.file_name()?.to_str()?.strip_suffix(".img")?;
-        let directory = image.parent()?;
-        let record: Record = record::load(&directory.join(format!("{stem}.json"))).ok()??;
-        let volume = Pool::at(directory.to_owned()).volume(VolumeId::parse(&record.id).ok()?);
-        (volume.image() == image).then_some(volume)
+        Some(Pool::at(image.parent()?.to_owned()).volume(VolumeId::of_file_name(stem)?))
     }
 
     fn file(&self, prefix: &str, suffix: &str) -> PathBuf {
@@ -177,7 +213,17 @@ impl Volume {
 
     /// Keeps other calls away from this volume, in whatever process, until dropped.
     pub(crate) fn lock(&self) -> Result<Lock> {
-        Ok(Lock::acquire(&self.file(".", ".lock"), PATIENCE)?)
+        Ok(Lock::acquire(&self.lock_file(), PATIENCE)?)
+    }
+
+    fn lock_file(&self) -> PathBuf {
+        self.file(".", ".lock")
+    }
+
+    /// Whether a call is working on the volume now.
+    pub(crate) fn is_locked(&self) -> bool {
+        let path = self.lock_file();
+        path.exists() && matches!(Lock::acquire(&path, Duration::ZERO), Err(LockError::Held { .. }))
     }
 }
 
@@ -211,6 +257,14 @@ mod tests {
             prop_assert_eq!(one == other, name == other_name);
             prop_assert!(!name.starts_with(['.', '-']));
             prop_assert!(name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/'));
+            prop_assert_eq!(decode(&name), Some(one));
+        }
+
+        #[test]
+        fn a_file_name_means_an_id_only_if_it_is_the_id_s(name in "[a-z%~.0-9A-F-]{0,12}") {
+            if let Some(bytes) = decode(&name) {
+                prop_assert_eq!(encode(&bytes), name);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, VolumeError, at};
-use crate::request::{Allocation, ImageRequest};
+use crate::request::{Allocation, Erase, ImageRequest};
 
 /// The version of the record that this program writes.
 pub(crate) const VERSION: u32 = 1;
@@ -54,6 +54,15 @@ pub(crate) struct Record {
     /// The mode that the root directory shall have; gone when it has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) root_mode: Option<u32>,
+    /// What the file system fills, when the image has grown while it was not mounted: the next mount makes it larger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) filled: Option<u64>,
+    /// The volume that it was copied from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
+    /// What happens to the data when it is removed.
+    #[serde(default, skip_serializing_if = "Erase::is_none")]
+    pub(crate) erase: Erase,
     /// The mount dir that an ephemeral volume belongs to, encoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mount_dir: Option<String>,
@@ -75,6 +84,9 @@ impl Record {
             allocation: request.allocation,
             created: now.as_secs(),
             root_mode: request.root_mode,
+            filled: None,
+            source: request.source.as_ref().map(|source| source.as_str().to_owned()),
+            erase: request.erase,
             mount_dir,
         })
     }
@@ -168,6 +180,8 @@ mod tests {
             allocation: Allocation::Thin,
             access: Access::ReadWrite,
             root_mode: None,
+            source: None,
+            erase: crate::request::Erase::None,
         };
         Record::creating("flexvol/loop", &request, None).unwrap()
     }

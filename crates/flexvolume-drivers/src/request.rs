@@ -14,9 +14,11 @@ pub(crate) const BLOCK: u64 = 4096;
 
 const SIZE: &str = "size";
 const DIRECTORY: &str = "directory";
-const VOLUME: &str = "volume";
+pub(crate) const VOLUME: &str = "volume";
 const ALLOCATION: &str = "allocation";
 const MODE: &str = "mode";
+const SOURCE: &str = "source";
+const ERASE: &str = "erase";
 const FS_TYPE: &str = "kubernetes.io/fsType";
 
 /// How the pool holds the blocks of an image.
@@ -38,6 +40,34 @@ impl Allocation {
     }
 }
 
+/// What happens to the data of a volume that is removed, before its blocks are given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Erase {
+    /// Nothing. No other volume shows them, since a file system never shows a file the old content of its blocks.
+    #[default]
+    None,
+    /// The blocks are given back at once, and a disk that is told of it (mounted with `discard`) forgets them.
+    Discard,
+    /// They are overwritten with zeros.
+    Zero,
+}
+
+impl Erase {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Erase::None
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Erase::None => "none",
+            Erase::Discard => "discard",
+            Erase::Zero => "zero",
+        }
+    }
+}
+
 /// What an image should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ImageRequest {
@@ -52,7 +82,16 @@ pub(crate) struct ImageRequest {
     pub(crate) access: Access,
     /// The mode that the root directory gets when it is new; `None` is what its `mkfs` gives it.
     pub(crate) root_mode: Option<u32>,
+    /// The volume that a new one is a copy of.
+    pub(crate) source: Option<VolumeId>,
+    pub(crate) erase: Erase,
 }
+
+/// The options of `loop`.
+pub(crate) const PERSISTENT: [&str; 7] = [SIZE, DIRECTORY, VOLUME, ALLOCATION, MODE, SOURCE, ERASE];
+
+/// The options of `loop-ephemeral`.
+pub(crate) const EPHEMERAL: [&str; 5] = [SIZE, DIRECTORY, ALLOCATION, MODE, ERASE];
 
 /// The mode of a new ephemeral volume's root directory: any container user may write, as in an `emptyDir`.
 const EPHEMERAL_MODE: u32 = 0o777;
@@ -60,14 +99,20 @@ const EPHEMERAL_MODE: u32 = 0o777;
 impl ImageRequest {
     /// Reads the options of `loop`.
     pub(crate) fn persistent(options: &Options, pool: &Path) -> Result<Self, RequestError> {
-        refuse_unknown(options, &[SIZE, DIRECTORY, VOLUME, ALLOCATION, MODE])?;
+        refuse_unknown(options, &PERSISTENT)?;
         let id = options.get(VOLUME).unwrap_or(&options.volume_name);
-        Self::read(options, pool, VolumeId::parse(id)?)
+        let request = Self::read(options, pool, VolumeId::parse(id)?)?;
+        let source = options.get(SOURCE).map(VolumeId::parse).transpose()?;
+        if source.as_ref() == Some(&request.id) {
+            let why = "a volume cannot be a copy of itself".to_owned();
+            return Err(RequestError::Value { key: SOURCE, value: request.id.as_str().to_owned(), why });
+        }
+        Ok(Self { source, ..request })
     }
 
     /// Reads the options of `loop-ephemeral`; the volume's id is the pod's uid and the volume's name.
     pub(crate) fn ephemeral(options: &Options, pool: &Path) -> Result<Self, RequestError> {
-        refuse_unknown(options, &[SIZE, DIRECTORY, ALLOCATION, MODE])?;
+        refuse_unknown(options, &EPHEMERAL)?;
         let pod = options.pod.as_ref().filter(|pod| !pod.uid.is_empty());
         let pod = pod.ok_or(RequestError::NoPod { key: "kubernetes.io/pod.uid" })?;
         let id = format!("{}/{}", pod.uid, options.volume_name);
@@ -84,6 +129,8 @@ impl ImageRequest {
             allocation: allocation(options)?,
             access: options.access,
             root_mode: root_mode(options)?,
+            source: None,
+            erase: erase(options)?.unwrap_or_default(),
         };
         let minimum = request.fs_type.minimum_size();
         if request.size < minimum {
@@ -131,7 +178,7 @@ fn distance(from: &str, to: &str) -> usize {
     row[to.len()]
 }
 
-fn directory(options: &Options, pool: &Path) -> Result<PathBuf, RequestError> {
+pub(crate) fn directory(options: &Options, pool: &Path) -> Result<PathBuf, RequestError> {
     let Some(text) = options.get(DIRECTORY) else { return Ok(pool.to_owned()) };
     let directory = Path::new(text);
     let plain = |component| matches!(component, Component::RootDir | Component::Normal(_));
@@ -180,6 +227,17 @@ fn allocation(options: &Options) -> Result<Allocation, RequestError> {
             why: "it is either \"reserved\" or \"thin\"".to_owned(),
         }),
     }
+}
+
+/// What to do with the data on removal, if the options say it.
+pub(crate) fn erase(options: &Options) -> Result<Option<Erase>, RequestError> {
+    let Some(text) = options.get(ERASE) else { return Ok(None) };
+    let known = [Erase::None, Erase::Discard, Erase::Zero].into_iter().find(|erase| erase.as_str() == text);
+    known.map(Some).ok_or_else(|| RequestError::Value {
+        key: ERASE,
+        value: text.to_owned(),
+        why: "it is \"none\", \"discard\" or \"zero\"".to_owned(),
+    })
 }
 
 pub(crate) fn root_mode(options: &Options) -> Result<Option<u32>, RequestError> {

@@ -12,6 +12,10 @@ use crate::command::Command;
 use crate::runner::{Ended, Output, Runner, StartError, StartFailure};
 use crate::tools::{self, Tool};
 
+mod identity;
+
+pub use identity::set_uuid;
+
 /// How much of what a tool printed is repeated in an error.
 const TAIL: usize = 800;
 

@@ -23,6 +23,10 @@ use crate::mount::Access;
 /// How often another device is tried when somebody else was faster. Forty attaching at once need some dozens.
 const TRIES: u64 = 200;
 const CONTROL: &str = "/dev/loop-control";
+/// Said, since with direct I/O newer kernels otherwise take what the backing file needs for that: 4096 for a file that
+/// shares blocks (xfs), or on such a disk; and a file system that was made with smaller blocks cannot be mounted then.
+/// Where 512 is too little for direct I/O, the kernel goes through the page cache.
+const BLOCK_SIZE: u32 = 512;
 
 /// What happens to the device after its last user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,26 @@ pub struct LoopStatus {
     pub path: PathBuf,
     /// Major and minor number.
     pub device: (u32, u32),
+}
+
+/// A loop device and what it is attached to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The device.
+    pub device: LoopStatus,
+    /// Device and inode number of the backing file, as `stat` tells them.
+    pub file: (u64, u64),
+    /// How it reads and writes the file.
+    pub caching: Caching,
+}
+
+/// How a loop device reads and writes its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caching {
+    /// Past the page cache: what a file system on the device caches is not cached a second time.
+    Direct,
+    /// Through the page cache.
+    PageCache,
 }
 
 /// A loop call that failed.
@@ -102,21 +126,36 @@ pub fn attach(backing: &Path, options: LoopOptions) -> Result<LoopDevice, LoopEr
 /// [`LoopError`] when the list cannot be read: then nobody knows, and nothing may be deleted.
 pub fn find(backing: &Path) -> Result<Vec<LoopStatus>, LoopError> {
     let wanted = std::fs::metadata(backing).map_err(failed("look at", backing))?;
+    let attached = list()?.into_iter().filter(|attached| attached.file == (wanted.dev(), wanted.ino()));
+    Ok(attached.map(|attached| attached.device).collect())
+}
+
+/// All loop devices that are attached to something, in the order of their numbers.
+///
+/// # Errors
+/// As of [`find`].
+pub fn list() -> Result<Vec<Attached>, LoopError> {
     let mut found = Vec::new();
     for number in attached_numbers().map_err(failed("list loop devices in", Path::new("/sys/block")))? {
         let path = node(number);
         match status(number) {
-            Ok(info) if (info.lo_device, info.lo_inode) == (wanted.dev(), wanted.ino()) => {
-                let device = numbers(number).map_err(failed("look at", &path))?;
-                found.push(LoopStatus { path, device });
-            }
-            Ok(_) => {}
+            Ok(info) => match numbers(number) {
+                Ok(device) => found.push(describe(LoopStatus { path, device }, &info)),
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(failed("look at", &path)(error)),
+            },
             // Detached or removed meanwhile.
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(failed("look at", &path)(error)),
         }
     }
     Ok(found)
+}
+
+fn describe(device: LoopStatus, info: &loop_info64) -> Attached {
+    let direct = info.lo_flags & flag::LO_FLAGS_DIRECT_IO as u32 != 0;
+    let caching = if direct { Caching::Direct } else { Caching::PageCache };
+    Attached { device, file: (info.lo_device, info.lo_inode), caching }
 }
 
 /// Detaches. A device in use stays until its last user (the kernel then only marks it): success does not mean that it
@@ -193,8 +232,7 @@ fn configuration(file: &File, backing: &Path, options: LoopOptions, direct: u32)
     let shown = name.len().min(info.lo_file_name.len() - 1);
     info.lo_file_name[..shown].copy_from_slice(&name[..shown]);
     let fd = u32::try_from(file.as_raw_fd()).map_err(|_| Errno::BADF)?;
-    // Block size 0 is the default of 512 bytes.
-    Ok(loop_config { fd, block_size: 0, info, __reserved: [0; 8] })
+    Ok(loop_config { fd, block_size: BLOCK_SIZE, info, __reserved: [0; 8] })
 }
 
 fn blank_info() -> loop_info64 {

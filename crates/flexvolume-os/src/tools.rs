@@ -25,10 +25,14 @@ pub const MKFS_EXT4: Tool = Tool { name: "mkfs.ext4", package: "e2fsprogs" };
 pub const E2FSCK: Tool = Tool { name: "e2fsck", package: "e2fsprogs" };
 /// Grows an ext4 file system.
 pub const RESIZE2FS: Tool = Tool { name: "resize2fs", package: "e2fsprogs" };
+/// Gives an ext4 file system another UUID.
+pub const TUNE2FS: Tool = Tool { name: "tune2fs", package: "e2fsprogs" };
 /// Makes an XFS file system.
 pub const MKFS_XFS: Tool = Tool { name: "mkfs.xfs", package: "xfsprogs" };
 /// Grows a mounted XFS file system.
 pub const XFS_GROWFS: Tool = Tool { name: "xfs_growfs", package: "xfsprogs" };
+/// Gives an XFS file system another UUID.
+pub const XFS_ADMIN: Tool = Tool { name: "xfs_admin", package: "xfsprogs" };
 /// Makes a btrfs file system.
 pub const MKFS_BTRFS: Tool = Tool { name: "mkfs.btrfs", package: "btrfs-progs" };
 /// Grows a mounted btrfs file system.
@@ -38,6 +42,8 @@ pub const BTRFS: Tool = Tool { name: "btrfs", package: "btrfs-progs" };
 pub const BLKDISCARD: Tool = Tool { name: "blkdiscard", package: "util-linux" };
 /// Logical volumes: every command of LVM is an argument of this program.
 pub const LVM: Tool = Tool { name: "lvm", package: "lvm2" };
+/// Gives a btrfs file system another UUID.
+pub const BTRFSTUNE: Tool = Tool { name: "btrfstune", package: "btrfs-progs" };
 
 impl Tool {
     /// Looks in `PATH` and then in the usual directories, since a daemon may have no `PATH`.

@@ -87,6 +87,8 @@ impl World {
             allocation: Allocation::Thin,
             access: Access::ReadWrite,
             root_mode: None,
+            source: None,
+            erase: crate::request::Erase::None,
         }
     }
 
@@ -304,29 +306,6 @@ fn no_room_is_an_error_with_both_numbers_and_leaves_nothing() {
         "{error}"
     );
     assert_eq!(world.files(), [""; 0]);
-}
-
-#[test]
-fn a_removed_volume_leaves_nothing_wherever_an_earlier_removal_stopped() {
-    type Step = fn(&Volume);
-    let steps: [Step; 4] = [
-        |_| {},
-        |volume| fs::rename(volume.image(), volume.trash()).unwrap(),
-        |volume| fs::remove_file(volume.image()).unwrap(),
-        |volume| {
-            let record: Record = record::load(&volume.record()).unwrap().unwrap();
-            fs::rename(volume.image(), volume.attempt(&record.uuid)).unwrap();
-        },
-    ];
-    for step in steps {
-        let (world, record) = World::made();
-        let removing = Record { state: State::Removing, ..record };
-        record::store(&world.volume.record(), &removing).unwrap();
-        step(&world.volume);
-        let found = look_up(&world.volume, OWNER).known().unwrap().unwrap();
-        remove(&world.volume, found).unwrap();
-        assert_eq!(world.files(), [""; 0]);
-    }
 }
 
 #[test]

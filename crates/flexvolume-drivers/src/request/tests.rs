@@ -87,7 +87,7 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
     assert_eq!(unknown("sizee"), r#"unknown option "sizee": did you mean "size"?"#);
     assert_eq!(unknown("volumeID"), r#"unknown option "volumeID": did you mean "volume"?"#);
     assert_eq!(unknown("directry"), r#"unknown option "directry": did you mean "directory"?"#);
-    let all = "the options of this driver are size, directory, volume, allocation, mode";
+    let all = "the options of this driver are size, directory, volume, allocation, mode, source, erase";
     assert_eq!(unknown("colour"), format!("unknown option \"colour\": {all}"));
     assert_eq!(unknown(""), format!("unknown option \"\": {all}"));
     let none = refuse_unknown(&options(&[("size", "1")]), &[]).unwrap_err().to_string();

@@ -1,0 +1,40 @@
+//! Another UUID for a copy of a file system, so that both can be mounted.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{FilesystemError, FsType, refused, run, succeeded};
+use crate::runner::{Ended, Runner};
+use crate::tools;
+
+/// Gives the unmounted file system on `image`, a file or a device, this UUID. An ext4 is checked first, whose journal
+/// that replays; XFS and btrfs must have been unmounted cleanly.
+///
+/// # Errors
+/// [`FilesystemError`]; the copy must be thrown away then.
+pub fn set_uuid(
+    runner: &dyn Runner,
+    (fs_type, image): (FsType, &Path),
+    uuid: &str,
+    deadline: Duration,
+) -> Result<(), FilesystemError> {
+    /// Bits of e2fsck's exit code that leave a sound file system: errors were corrected.
+    const CORRECTED: i32 = 1 | 2;
+    if fs_type == FsType::Ext4 {
+        // tune2fs refuses one that was not checked completely, since every checksum in it changes.
+        let output =
+            run(runner, tools::E2FSCK, deadline, |command| command.arguments(["-f", "-p"]).argument(image))?;
+        match output.ended {
+            Ended::Exited(code) if code & !CORRECTED == 0 => {}
+            _ => return Err(refused(tools::E2FSCK, image, &output)),
+        }
+    }
+    let (tool, words) = match fs_type {
+        FsType::Ext4 => (tools::TUNE2FS, ["-U", uuid]),
+        FsType::Xfs => (tools::XFS_ADMIN, ["-U", uuid]),
+        // -M changes the one field by which the kernel tells file systems apart; -U would rewrite every block.
+        FsType::Btrfs => (tools::BTRFSTUNE, ["-M", uuid]),
+    };
+    let output = run(runner, tool, deadline, |command| command.arguments(words).argument(image))?;
+    succeeded(tool, image, &output)
+}
