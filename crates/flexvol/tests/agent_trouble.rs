@@ -1,0 +1,239 @@
+//! The agent among people, drivers and files that misbehave.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod node;
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
+
+use node::{MEMORY, Node, in_namespaces, pod_text, program};
+
+const DRIVER: &str = "example.com~memory/memory";
+
+fn node() -> Node {
+    let node = Node::new();
+    node.install(DRIVER, MEMORY);
+    node
+}
+
+#[test]
+fn a_manifest_that_is_wrong_or_half_written_takes_nothing_away() {
+    if !in_namespaces("a_manifest_that_is_wrong_or_half_written_takes_nothing_away") {
+        return;
+    }
+    let node = node();
+    let agent = node.start();
+    node.pod("web", &["data"]);
+    node.wait_for_mounts(&["web/data"]);
+    node.put("web.yaml", "kind: [");
+    node.wait_until("it is told", || node.report().contains("ManifestInvalid"));
+    assert_eq!(node.mounts(), ["web/data"]);
+    agent.kill();
+    // Another agent has never seen the manifest in order, and knows all the same.
+    let agent = node.start();
+    node.pod("other", &["data"]);
+    node.wait_for_mounts(&["other/data", "web/data"]);
+    // Somebody writes slowly: what is there in between is a manifest, but not the one that is meant.
+    let mut file = fs::File::create(node.manifest("web")).unwrap();
+    file.write_all(pod_text("web", "example.com/memory", &[]).as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(node.mounts(), ["other/data", "web/data"]);
+    file.write_all(b"  - {name: more, flexVolume: {driver: example.com/memory}}\n").unwrap();
+    drop(file);
+    node.wait_for_mounts(&["other/data", "web/more"]);
+    fs::remove_file(node.manifest("web")).unwrap();
+    node.wait_for_mounts(&["other/data"]);
+    agent.stop();
+}
+
+#[test]
+fn a_directory_of_manifests_that_vanishes_takes_nothing_away() {
+    if !in_namespaces("a_directory_of_manifests_that_vanishes_takes_nothing_away") {
+        return;
+    }
+    let node = node();
+    let agent = node.start();
+    node.pod("web", &["data"]);
+    node.wait_for_mounts(&["web/data"]);
+    let (here, away) = (node.top().join("manifests"), node.top().join("away"));
+    fs::rename(&here, &away).unwrap();
+    node.wait_until("it is told", || node.report().contains("ManifestsMissing"));
+    agent.kill();
+    let agent = node.start();
+    node.wait_until("it is told again", || node.report().matches("ManifestsMissing").count() >= 2);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(node.mounts(), ["web/data"]);
+    fs::rename(&away, &here).unwrap();
+    node.pod("more", &["data"]);
+    node.wait_for_mounts(&["more/data", "web/data"]);
+    agent.stop();
+}
+
+#[test]
+fn what_somebody_unmounts_or_keeps_is_seen() {
+    if !in_namespaces("what_somebody_unmounts_or_keeps_is_seen") {
+        return;
+    }
+    let node = node();
+    // By hand, before there is an agent: it is none of its business.
+    let by_hand = node.top().join("by-hand.yaml");
+    fs::write(&by_hand, pod_text("hand", "example.com/memory", &["data"])).unwrap();
+    assert!(node.flexvol().args(["mount", "-f"]).arg(&by_hand).status().unwrap().success());
+    let agent = node.start();
+    node.pod("web", &["data"]);
+    node.wait_for_mounts(&["hand/data", "web/data"]);
+    let unmounted = program("umount").arg(node.mount_dir("web", "data")).status().unwrap();
+    assert!(unmounted.success());
+    node.wait_until("it is seen", || node.report().contains("UnmountedByOthers"));
+    node.wait_for_mounts(&["hand/data", "web/data"]);
+    assert!(node.flexvol().args(["unmount", "--pod", "hand"]).status().unwrap().success());
+    node.wait_for_mounts(&["web/data"]);
+    agent.stop();
+}
+
+#[test]
+fn drivers_come_go_break_and_hang_and_hold_up_no_other() {
+    if !in_namespaces("drivers_come_go_break_and_hang_and_hold_up_no_other") {
+        return;
+    }
+    let node = node();
+    node.install("example.com~stuck/stuck", "init) sleep 1000 ;;");
+    node.put("stuck.yaml", &pod_text("stuck", "example.com/stuck", &["data"]));
+    node.put("late.yaml", &pod_text("late", "example.com/late", &["data"]));
+    let agent = node.start();
+    node.pod("web", &["data"]);
+    node.wait_for_mounts(&["web/data"]);
+    node.wait_until("the wait is explained", || {
+        let output = node.flexvol().arg("status").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.contains("driver example.com/late is not installed")
+            && text.contains("example.com/stuck is being asked")
+    });
+    // It comes, and its volume is mounted at once.
+    node.install("example.com~late/late", MEMORY);
+    node.wait_for_mounts(&["late/data", "web/data"]);
+    // It is gone when its pod goes: the volume waits for it.
+    node.remove_driver("example.com~late/late");
+    node.wait_until("it is gone", || node.report().contains("DriverRemoved"));
+    fs::remove_file(node.manifest("late")).unwrap();
+    node.pod("more", &["data"]);
+    node.wait_for_mounts(&["late/data", "more/data", "web/data"]);
+    node.install("example.com~late/late", "init) exit 3 ;;");
+    node.wait_until("it is broken", || node.report().contains("DriverBroken"));
+    assert!(node.mounts().contains(&"late/data".to_owned()));
+    node.install("example.com~late/late", MEMORY);
+    node.wait_for_mounts(&["more/data", "web/data"]);
+    // The one that hung is repaired.
+    node.install("example.com~stuck/stuck", MEMORY);
+    fs::remove_file(node.manifest("more")).unwrap();
+    node.wait_until("it goes on", || node.mounts() == ["stuck/data", "web/data"]);
+    agent.stop();
+}
+
+#[test]
+fn a_graceful_stop_is_quick_and_a_call_that_runs_is_awaited_by_the_next_agent() {
+    if !in_namespaces("a_graceful_stop_is_quick_and_a_call_that_runs_is_awaited_by_the_next_agent") {
+        return;
+    }
+    let node = Node::new();
+    node.install(DRIVER, &MEMORY.replace("mount) mount", "mount) sleep 4; mount"));
+    let agent = node.start();
+    node.pod("web", &["data"]);
+    node.wait_until("the call runs", || node.calls(DRIVER).iter().any(|call| call.starts_with("mount ")));
+    let took = agent.stop();
+    assert!(took < Duration::from_secs(10), "{took:?}: it must not wait for the driver's end");
+    let agent = node.start();
+    node.wait_for_mounts(&["web/data"]);
+    agent.stop();
+}
+
+#[test]
+fn floods_of_files_and_files_that_are_none_are_borne() {
+    if !in_namespaces("floods_of_files_and_files_that_are_none_are_borne") {
+        return;
+    }
+    let node = node();
+    let manifests = node.top().join("manifests");
+    for number in 0..10_000 {
+        fs::write(
+            manifests.join(format!("f{number}.yaml")),
+            format!("kind: ConfigMap\nmetadata: {{name: c{number}}}\n"),
+        )
+        .unwrap();
+    }
+    let huge = fs::File::create(manifests.join("huge.yaml")).unwrap();
+    huge.set_len(100 << 20).unwrap();
+    assert!(program("mkfifo").arg(manifests.join("pipe.yaml")).status().unwrap().success());
+    fs::create_dir(manifests.join("directory.yaml")).unwrap();
+    symlink("/nonexistent", manifests.join("dangling.yaml")).unwrap();
+    symlink("/dev/zero", manifests.join("zero.yaml")).unwrap();
+    fs::write(manifests.join("bytes.yaml"), [0xff; 100]).unwrap();
+    fs::write(manifests.join(".hidden.yaml"), pod_text("hidden", "example.com/memory", &["data"])).unwrap();
+    fs::write(manifests.join("notes.txt"), "kind: [").unwrap();
+    let agent = node.start();
+    node.pod("web", &["data"]);
+    node.wait_for_mounts(&["web/data"]);
+    let begun = Instant::now();
+    node.pod("more", &["data"]);
+    node.wait_for_mounts(&["more/data", "web/data"]);
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    node.wait_until("all are told", || {
+        let report = node.report();
+        ["huge", "pipe", "directory", "dangling", "zero", "bytes"]
+            .iter()
+            .all(|name| report.contains(&format!("file=\"{name}.yaml\"")))
+    });
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kib < 128 << 10, "{kib} KiB");
+    agent.stop();
+}
+
+#[test]
+fn links_that_an_attacker_flips_lead_nothing_elsewhere() {
+    if !in_namespaces("links_that_an_attacker_flips_lead_nothing_elsewhere") {
+        return;
+    }
+    let node = node();
+    let treasure = node.top().join("treasure");
+    fs::create_dir(&treasure).unwrap();
+    fs::create_dir(treasure.join("volumes")).unwrap();
+    fs::write(treasure.join("file"), "precious").unwrap();
+    let before = snapshot(&treasure);
+    let agent = node.start();
+    node.pod("first", &["data"]);
+    node.wait_for_mounts(&["first/data"]);
+    // The pod's directory is replaced by a link, again and again, by somebody who may write in pods/.
+    let place = node.root().join("pods/web");
+    let script = "while :; do ln -sfn \"$1\" \"$2\" 2>/dev/null; rm -f \"$2\" 2>/dev/null; mkdir \"$2\" 2>/dev/null; rmdir \"$2\" 2>/dev/null; done";
+    let mut attacker =
+        program("sh").args(["-c", script, "attacker"]).arg(&treasure).arg(&place).spawn().unwrap();
+    for round in 0..20 {
+        if round % 2 == 0 {
+            node.pod("web", &["data"]);
+        } else {
+            fs::remove_file(node.manifest("web")).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(60));
+        assert_eq!(snapshot(&treasure), before, "round {round}");
+    }
+    attacker.kill().unwrap();
+    attacker.wait().unwrap();
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!table.contains("/treasure"), "something was mounted there: {table}");
+    let _ = fs::remove_file(&place);
+    node.wait_for_mounts(&["first/data"]);
+    assert_eq!(snapshot(&treasure), before);
+    agent.stop();
+}
+
+fn snapshot(directory: &std::path::Path) -> Vec<String> {
+    let output = program("find").arg(directory).output().unwrap();
+    let mut lines: Vec<_> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
