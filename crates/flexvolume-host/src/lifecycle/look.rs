@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use flexvolume_os::mount::{MountError, MountPoint, Mounter};
@@ -57,18 +58,35 @@ fn kind(place: &Path) -> Seen {
     }
 }
 
-fn is_symlink(place: &Path) -> bool {
-    fs::symlink_metadata(place).is_ok_and(|metadata| metadata.is_symlink())
+/// Refuses a symlink anywhere between `root` and `place`: what is mounted or removed there would be elsewhere. The
+/// root itself may be one, or lie below one. Refuses also what another user could replace by a symlink between this look
+/// and the driver's.
+pub(super) fn refuse_symlinked_parents(root: &Path, place: &Path) -> Result<(), String> {
+    for parent in place.ancestors().skip(1).take_while(|parent| parent.starts_with(root)) {
+        let at_root = parent == root;
+        let metadata = if at_root { fs::metadata(parent) } else { fs::symlink_metadata(parent) };
+        let Ok(metadata) = metadata else { continue };
+        if metadata.is_symlink() {
+            return Err(symlink_refusal(parent));
+        }
+        if is_open_to_others(&metadata) {
+            return Err(format!(
+                "{} can be written by others than root, who could have volumes mounted elsewhere; take that away \
+                 (chown root, chmod go-w)",
+                parent.display()
+            ));
+        }
+    }
+    Ok(())
 }
 
-/// Refuses a symlink anywhere between `root` and `place`: what is mounted or removed there would be elsewhere. The
-/// root itself may be one, or lie below one.
-pub(super) fn refuse_symlinked_parents(root: &Path, place: &Path) -> Result<(), String> {
-    let parents = place.ancestors().skip(1).take_while(|parent| *parent != root && parent.starts_with(root));
-    match parents.into_iter().find(|parent| is_symlink(parent)) {
-        Some(link) => Err(symlink_refusal(link)),
-        None => Ok(()),
-    }
+/// Whether somebody but root and us may change what is in a directory.
+fn is_open_to_others(metadata: &fs::Metadata) -> bool {
+    let us = rustix::process::geteuid().as_raw();
+    let mode = metadata.mode();
+    let foreign_owner = metadata.uid() != 0 && metadata.uid() != us;
+    let foreign_group = mode & 0o020 != 0 && metadata.gid() != 0;
+    foreign_owner || foreign_group || mode & 0o002 != 0
 }
 
 /// Why a symlink is not used, and what to do.
@@ -132,6 +150,23 @@ mod tests {
         symlink("/etc", root.join("pods/uid")).unwrap();
         let error = refuse_symlinked_parents(&root, &root.join("pods/uid/volumes/a~b/c")).unwrap_err();
         assert!(error.contains("pods/uid is a symlink to /etc"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_is_refused_and_named() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        let pods = root.join("pods");
+        fs::create_dir_all(pods.join("uid")).unwrap();
+        let set = |place: &Path, mode| fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
+        for open in [&root, &pods] {
+            set(open, 0o757);
+            let error = refuse_symlinked_parents(&root, &pods.join("uid/volumes/a~b/c")).unwrap_err();
+            assert!(error.contains(&format!("{} can be written", open.display())), "{error}");
+            set(open, 0o755);
+        }
+        refuse_symlinked_parents(&root, &pods.join("uid/volumes/a~b/c")).unwrap();
     }
 
     #[test]
