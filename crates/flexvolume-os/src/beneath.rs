@@ -1,12 +1,15 @@
 //! A directory below another one, found without following a symlink: for names that a stranger may have chosen in a
 //! place where a stranger may write.
 
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
+
+use crate::kernel;
 
 /// Opens `relative` below `root`, making what is missing with mode 0755. The handle is for [`path_of`].
 ///
@@ -37,6 +40,14 @@ pub fn directory(root: &Path, relative: &Path) -> io::Result<OwnedFd> {
     Ok(reached)
 }
 
+/// Sets the permissions of a name in a directory; never those of what a symlink there leads to.
+///
+/// # Errors
+/// The system's error; ENOSYS before Linux 6.6.
+pub fn set_mode(directory: BorrowedFd<'_>, name: &CStr, mode: Mode) -> io::Result<()> {
+    kernel::chmod_at(directory, name, mode.as_raw_mode())
+}
+
 /// The path by which the kernel reaches what a handle holds, whatever its name leads to by now.
 #[must_use]
 pub fn path_of(handle: &OwnedFd) -> std::path::PathBuf {
@@ -47,7 +58,8 @@ pub fn path_of(handle: &OwnedFd) -> std::path::PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     #[test]
     fn what_is_missing_is_made_and_what_is_there_is_opened() {
@@ -69,5 +81,24 @@ mod tests {
             assert!(matches!(error.raw_os_error(), Some(20 | 22 | 40)), "{relative}: {error}");
         }
         assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn permissions_are_those_of_the_name_and_not_of_what_it_leads_to() {
+        let root = tempfile::tempdir().unwrap();
+        let (file, link) = (root.path().join("file"), root.path().join("link"));
+        std::fs::write(&file, "").unwrap();
+        symlink(&file, link).unwrap();
+        let mode = || std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777;
+        let opened = std::fs::File::open(root.path()).unwrap();
+        let set = |name, mode| set_mode(opened.as_fd(), name, Mode::from_raw_mode(mode));
+        if set(c"file", 0o640).is_err_and(|error| error.raw_os_error() == Some(Errno::NOSYS.raw_os_error())) {
+            eprintln!("skipped: permissions_are_those_of_the_name: needs fchmodat2 (Linux 6.6)");
+            return;
+        }
+        assert_eq!(mode(), 0o640);
+        assert!(set(c"link", 0o777).is_err());
+        assert!(set(c"absent", 0o777).is_err());
+        assert_eq!(mode(), 0o640);
     }
 }

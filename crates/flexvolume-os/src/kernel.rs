@@ -1,14 +1,17 @@
 //! The system calls that no crate offers safely.
 #![allow(unsafe_code, reason = "the one file that may: every block says why it is sound")]
 
-use std::ffi::{c_int, c_long, c_void};
+use std::ffi::{CStr, c_int, c_long, c_void};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use linux_raw_sys::general::{__NR_listmount, __NR_statmount, MNT_ID_REQ_SIZE_VER0, mnt_id_req};
+use linux_raw_sys::general::{
+    __NR_fchmodat2, __NR_listmount, __NR_statmount, AT_SYMLINK_NOFOLLOW, MNT_ID_REQ_SIZE_VER0, mnt_id_req,
+};
 use linux_raw_sys::loop_device::{self, loop_config, loop_info64};
+use rustix::fs::RawMode;
 use rustix::io::{Errno, FdFlags};
 use rustix::ioctl;
 use rustix::process::Signal;
@@ -152,4 +155,12 @@ pub(crate) fn stat_mount(id: u64, wanted: u32, answer: &mut [u8]) -> io::Result<
 
 fn mount_request(mnt_id: u64, param: u64) -> mnt_id_req {
     mnt_id_req { size: MNT_ID_REQ_SIZE_VER0, spare: 0, mnt_id, param, mnt_ns_id: 0 }
+}
+
+/// `fchmodat2` (Linux 6.6): the permissions of a name in a directory; those of a symlink are EOPNOTSUPP.
+pub(crate) fn chmod_at(directory: BorrowedFd<'_>, name: &CStr, mode: RawMode) -> io::Result<()> {
+    let (directory, name) = (directory.as_raw_fd(), name.as_ptr());
+    // SAFETY: the descriptor is open, the name ends with a zero byte, and the kernel only reads it.
+    let result = unsafe { syscall(c_long::from(__NR_fchmodat2), directory, name, mode, AT_SYMLINK_NOFOLLOW) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -117,12 +117,16 @@ mod tests {
         set_mode(&file, 0o755);
         set_mode(&sub, 0o700);
         set_mode(volume.path(), 0o700);
+        let program = volume.path().join("program");
+        fs::write(&program, "").unwrap();
+        set_mode(&program, 0o4711);
         symlink(&foreign, volume.path().join("link")).unwrap();
         symlink(outside.path(), volume.path().join("directory-link")).unwrap();
 
         change(volume.path(), Some(own_group()), Unreadable::EndsTheWalk).unwrap();
 
         assert_eq!(mode(&file), 0o775);
+        assert_eq!(mode(&program), 0o4771);
         assert_eq!(mode(&sub), 0o2770);
         assert_eq!(mode(volume.path()), 0o2770);
         assert_eq!(mode(&foreign), 0o600);

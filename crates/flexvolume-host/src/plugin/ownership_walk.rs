@@ -1,7 +1,7 @@
 //! The walk that hands a tree to a group, by several threads at once.
 //!
-//! Everything is reached through open directories and changed through descriptors: whoever swaps a directory for a
-//! symlink meanwhile cannot lead the change out of the volume.
+//! Everything is reached through open directories, and no name in them is followed: whoever swaps a file or a directory
+//! for a symlink meanwhile cannot lead the change out of the volume.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
@@ -14,7 +14,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags};
+use flexvolume_os::beneath::set_mode;
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::path::DecInt;
 
@@ -23,6 +24,8 @@ use super::OwnershipError;
 /// The group may read and write; in directories it may also search, and new files get the group.
 const FILE_BITS: u32 = 0o660;
 pub(super) const DIRECTORY_BITS: u32 = 0o2770;
+/// Set-user-id, set-group-id, sticky.
+const SPECIAL_BITS: u32 = 0o7000;
 
 /// How many files are handed to a thread at once.
 const PORTION: usize = 512;
@@ -87,6 +90,24 @@ struct Found {
     kind: FileType,
     mode: u32,
     group: u32,
+}
+
+impl From<Stat> for Found {
+    fn from(status: Stat) -> Self {
+        let (kind, mode) = (FileType::from_raw_mode(status.st_mode), status.st_mode & 0o7777);
+        Self { kind, mode, group: status.st_gid }
+    }
+}
+
+impl Found {
+    /// The permissions that it gets.
+    fn wanted(self) -> u32 {
+        match self.kind {
+            FileType::Directory => self.mode | DIRECTORY_BITS,
+            FileType::Symlink => self.mode,
+            _ => self.mode | FILE_BITS,
+        }
+    }
 }
 
 enum Task {
@@ -207,16 +228,19 @@ impl Walk {
 
     /// The tasks of a directory. Its own turn comes when they are done.
     fn list(&self, parent: Option<&Arc<Level>>, name: &CStr, directory: OwnedFd) -> Result<Vec<Task>, Errno> {
-        let found = look(&directory)?;
+        let found = Found::from(rustix::fs::fstat(&directory)?);
         let (mut directories, mut files) = (Vec::new(), Vec::new());
         for entry in Dir::read_from(&directory)? {
             let entry = entry?;
             match (entry.file_name().to_bytes(), entry.file_type()) {
                 (b"." | b"..", _) => {}
                 (_, FileType::Directory) => directories.push(entry.file_name().to_owned()),
-                _ => files.push(entry.file_name().to_owned()),
+                _ => files.push((entry.ino(), entry.file_name().to_owned())),
             }
         }
+        // In the order in which they lie on the disk.
+        files.sort_unstable_by_key(|(inode, _)| *inode);
+        let files: Vec<_> = files.into_iter().map(|(_, name)| name).collect();
         let portions = files.chunks(PORTION);
         let pending = directories.len() + portions.len();
         if let Some(parent) = parent {
@@ -251,7 +275,7 @@ impl Walk {
     }
 
     fn change_directory(&self, level: &Level) -> Result<(), Errno> {
-        let wanted = level.found.mode | DIRECTORY_BITS;
+        let wanted = level.found.wanted();
         if self.is_right(level.found, wanted) {
             return Ok(());
         }
@@ -261,44 +285,54 @@ impl Walk {
 
     /// Changes what is no directory; a directory that was not known as one becomes a task.
     fn visit(&self, parent: Option<&Arc<Level>>, name: &CStr, above: BorrowedFd<'_>) {
-        let here = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let entry =
-            rustix::fs::openat(above, name, here, Mode::empty()).and_then(|entry| Ok((look(&entry)?, entry)));
-        match entry {
-            Ok((found, _)) if found.kind == FileType::Directory => {
+        match rustix::fs::statat(above, name, AtFlags::SYMLINK_NOFOLLOW).map(Found::from) {
+            Ok(found) if found.kind == FileType::Directory => {
                 if let Some(parent) = parent {
                     parent.pending.fetch_add(1, Ordering::Relaxed);
                 }
                 self.push([Task::Directory(parent.cloned(), name.to_owned())]);
             }
-            Ok((found, entry)) => {
-                if let Err(errno) = self.change_file(&entry, found) {
-                    self.record(parent, name, errno);
-                }
-            }
+            Ok(found) => match self.change_file(above, name, found) {
+                // Whoever uses the volume may delete meanwhile.
+                Err(Errno::NOENT) if self.unreadable == Unreadable::IsPassedOver => {}
+                Err(errno) => self.record(parent, name, errno),
+                Ok(()) => {}
+            },
             Err(errno) => self.cannot_look(parent, name, errno),
         }
     }
 
     /// Kubernetes goes on to the permissions when the group cannot be given. Opening a file to the wrong group would be
     /// worse than leaving it as it is.
-    fn change_file(&self, entry: &OwnedFd, found: Found) -> Result<(), Errno> {
-        let wanted = found.mode | FILE_BITS;
-        let link = found.kind == FileType::Symlink;
-        if self.is_right(found, if link { found.mode } else { wanted }) {
+    fn change_file(&self, above: BorrowedFd<'_>, name: &CStr, found: Found) -> Result<(), Errno> {
+        let wanted = found.wanted();
+        if self.is_right(found, wanted) {
             return Ok(());
         }
-        rustix::fs::chownat(entry, "", None, self.group, AtFlags::EMPTY_PATH)?;
-        if link {
+        // By name is quickest. Whoever puts another file of the volume in its place meanwhile has that one get these
+        // permissions, which is harmless unless they let a program act for its owner.
+        if found.mode & SPECIAL_BITS != 0 {
+            return self.change_opened(above, name);
+        }
+        rustix::fs::chownat(above, name, None, self.group, AtFlags::SYMLINK_NOFOLLOW)?;
+        if found.kind == FileType::Symlink || set_mode(above, name, Mode::from_raw_mode(wanted)).is_ok() {
             return Ok(());
         }
-        let number = DecInt::from_fd(entry);
-        rustix::fs::chmodat(
-            &self.descriptors,
-            number.as_c_str(),
-            Mode::from_raw_mode(wanted),
-            AtFlags::empty(),
-        )
+        // An older kernel, or a sandbox that does not know the call.
+        self.change_opened(above, name)
+    }
+
+    /// Through a descriptor: what is looked at is what is changed.
+    fn change_opened(&self, above: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+        let here = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let entry = rustix::fs::openat(above, name, here, Mode::empty())?;
+        let found = Found::from(rustix::fs::fstat(&entry)?);
+        rustix::fs::chownat(&entry, "", None, self.group, AtFlags::EMPTY_PATH)?;
+        if found.kind == FileType::Symlink {
+            return Ok(());
+        }
+        let (number, mode) = (DecInt::from_fd(&entry), Mode::from_raw_mode(found.wanted()));
+        rustix::fs::chmodat(&self.descriptors, number.as_c_str(), mode, AtFlags::empty())
     }
 
     fn is_right(&self, found: Found, wanted: u32) -> bool {
@@ -332,15 +366,6 @@ impl Walk {
             tracing::info!(files = seen, "still giving the volume to the pod's group");
         }
     }
-}
-
-fn look(entry: &OwnedFd) -> Result<Found, Errno> {
-    let status = rustix::fs::fstat(entry)?;
-    Ok(Found {
-        kind: FileType::from_raw_mode(status.st_mode),
-        mode: status.st_mode & 0o7777,
-        group: status.st_gid,
-    })
 }
 
 fn path_of(parent: Option<&Arc<Level>>, name: &CStr) -> PathBuf {
