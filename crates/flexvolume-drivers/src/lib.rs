@@ -23,6 +23,7 @@ mod administration;
 mod claim;
 mod copying;
 mod device;
+mod diagnosis;
 mod error;
 mod image;
 mod inventory;

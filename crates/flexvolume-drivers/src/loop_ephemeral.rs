@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use flexvolume::{Capabilities, Capacity, Driver, Error, Options, Orphan, VolumeDescription};
+use flexvolume::{Capabilities, Capacity, Driver, Error, Finding, Options, Orphan, VolumeDescription};
 use flexvolume_os::System;
 use flexvolume_os::failpoint::hit;
 use flexvolume_os::lock::Lock;
@@ -13,6 +13,7 @@ use crate::acquaintance::Acquaintances;
 use crate::administration::{Administration, Deletion, Run, finish};
 use crate::claim::{self, Claims};
 use crate::device::{self, Already, Mounted, Target};
+use crate::diagnosis;
 use crate::error::{Result, VolumeError};
 use crate::image::{self, Lookup};
 use crate::inventory;
@@ -260,5 +261,9 @@ impl Driver for LoopEphemeral {
 
     fn capacity(&self, options: &Options) -> std::result::Result<Capacity, Error> {
         Ok(self.administration().capacity(options)?)
+    }
+
+    fn diagnose(&self, options: &Options) -> std::result::Result<Vec<Finding>, Error> {
+        Ok(diagnosis::diagnose(&self.administration(), options)?)
     }
 }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use flexvolume::{
-    Attachment, Capabilities, Capacity, DeviceMount, Driver, Error, Expansion, Options, VolumeDescription,
+    Attachment, Capabilities, Capacity, DeviceMount, Driver, Error, Expansion, Finding, Options,
+    VolumeDescription,
 };
 use flexvolume_os::System;
 use flexvolume_os::lock::Lock;
@@ -11,6 +12,7 @@ use flexvolume_os::lock::Lock;
 use crate::acquaintance::Acquaintances;
 use crate::administration::{Administration, finish};
 use crate::device::{self, Already, Mounted, Target};
+use crate::diagnosis;
 use crate::error::{RequestError, Result, VolumeError};
 use crate::image::{self, Lookup};
 use crate::pool::{Pool, Volume, WhenMissing};
@@ -225,5 +227,9 @@ impl Driver for LoopFile {
 
     fn capacity(&self, options: &Options) -> std::result::Result<Capacity, Error> {
         Ok(self.administration().capacity(options)?)
+    }
+
+    fn diagnose(&self, options: &Options) -> std::result::Result<Vec<Finding>, Error> {
+        Ok(diagnosis::diagnose(&self.administration(), options)?)
     }
 }

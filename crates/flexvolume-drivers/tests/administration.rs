@@ -542,3 +542,37 @@ fn a_copy_that_dies_anywhere_is_made_by_the_next_call_and_the_source_is_unharmed
     }
     assert_eq!(node.list()[0], one);
 }
+
+#[test]
+fn a_diagnosis_names_what_is_wrong_and_changes_nothing() {
+    let node = Node::new();
+    let findings = |user: &[(&str, &str)]| {
+        let answer = node.call("diagnose", "", user).success();
+        let findings = answer.json["findings"].as_array().unwrap().clone();
+        let line = |f: &Value| {
+            format!(
+                "{} {}: {}",
+                f["severity"].as_str().unwrap(),
+                f["subject"].as_str().unwrap(),
+                f["what"].as_str().unwrap()
+            )
+        };
+        findings.iter().map(line).collect::<Vec<_>>()
+    };
+    let has = |lines: &[String], words: &str| {
+        assert!(lines.iter().any(|line| line.contains(words)), "{words}: {lines:#?}");
+    };
+    has(&findings(&[]), "does not exist yet");
+    assert!(!node.0.path("state").exists());
+    for volume in ["data", "bereft", "damaged"] {
+        node.create(volume);
+    }
+    has(&findings(&[]), "3 volumes");
+    fs::remove_file(node.pool("bereft.img")).unwrap();
+    fs::write(node.pool("damaged.json"), "{").unwrap();
+    let lines = findings(&[]);
+    has(&lines, "good tools of ext4: mke2fs");
+    has(&lines, "orphans of the kind noData, such as \"bereft\"");
+    has(&lines, "problem volume damaged: cannot know");
+    has(&findings(&[("directory", "/nowhere/at/all")]), "problem pool /nowhere/at/all: pool directory");
+}
