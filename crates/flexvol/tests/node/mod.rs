@@ -52,7 +52,7 @@ pub(crate) fn in_namespaces(test: &str) -> bool {
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
-    for line in text.lines().filter(|line| line.starts_with("skipped: ")) {
+    for line in text.lines().filter(|line| line.starts_with("skipped: ") || line.starts_with("chaos: ")) {
         eprintln!("{line}");
     }
     false
@@ -114,6 +114,12 @@ impl Node {
         let place = self.top.join("plugins").join(driver);
         fs::remove_file(&place).unwrap();
         fs::remove_dir(place.parent().unwrap()).unwrap();
+    }
+
+    pub(crate) fn remove_driver_if_there(&self, driver: &str) {
+        if self.top.join("plugins").join(driver).exists() {
+            self.remove_driver(driver);
+        }
     }
 
     fn log(&self, driver: &str) -> PathBuf {
@@ -202,10 +208,16 @@ impl Node {
     }
 
     pub(crate) fn start_with(&self, flags: &[&str]) -> Agent {
+        Agent(self.agent(flags).spawn().unwrap())
+    }
+
+    /// An agent that is to be started.
+    pub(crate) fn agent(&self, flags: &[&str]) -> Command {
         let log = fs::OpenOptions::new().append(true).create(true).open(self.top.join("agent.log")).unwrap();
         let mut command = self.flexvol();
         command.args(["agent", "-v", "--manifests"]).arg(self.top.join("manifests")).args(flags);
-        Agent(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
+        command.stdout(Stdio::null()).stderr(log);
+        command
     }
 }
 
@@ -224,6 +236,15 @@ pub(crate) fn pod_text(pod: &str, driver: &str, volumes: &[&str]) -> String {
 pub(crate) struct Agent(Child);
 
 impl Agent {
+    pub(crate) fn of(child: Child) -> Self {
+        Self(child)
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }
