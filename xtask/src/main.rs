@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod chaos;
 mod demo;
 mod drivers;
 mod forward;
@@ -37,6 +38,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Speed, size and memory, each with its goal
     Bench(bench::Arguments),
+    /// The agent among random operations, against a model
+    Chaos(chaos::Arguments),
     /// Everything that reads foreign bytes, with libFuzzer: executions, coverage, findings
     Fuzz(fuzz::Arguments),
     /// The tests that need device-mapper, or one command, in a virtual machine
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Drivers(arguments) => drivers::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Chaos(arguments) => chaos::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Vm(arguments) => return end(vm::run(&arguments)),
         Command::Keep { folder } => keeper::keep(&folder),
