@@ -35,6 +35,8 @@ pub(super) struct Machine {
     image: Image,
     folder: PathBuf,
     runs: usize,
+    /// The folder by which the keeper knows its processes.
+    pub(super) mark: PathBuf,
     /// The disks beside the one with the system: `$DISK1`, `$DISK2` …
     pub(super) disks: Vec<PathBuf>,
     /// What it sees of this machine.
@@ -108,6 +110,7 @@ impl Machine {
             image,
             folder: folder.to_owned(),
             runs: 0,
+            mark: folder.to_owned(),
             disks: Vec::new(),
             shares: vec![Share { folder: root().to_owned(), access: Access::Read }],
             udev: Udev::Running,
@@ -166,7 +169,7 @@ impl Machine {
         let accelerator = env::var("FLEXVOL_VM_ACCEL").unwrap_or_else(|_| "tcg,thread=multi".to_owned());
         let mut qemu = Command::new("qemu-system-x86_64");
         // The keeper ends it should this process die.
-        qemu.env(MARK, &self.folder).env("TMPDIR", place);
+        qemu.env(MARK, &self.mark).env("TMPDIR", place);
         qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         qemu.args(["-accel", &accelerator, "-cpu", "max", "-M", "pc", "-m", "1024", "-smp", "2"]);
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);

@@ -4,6 +4,7 @@
 //! Without a command it runs the tests that need such a machine. The guest's side lies in `vm/`.
 
 mod control;
+mod faults;
 mod host;
 mod image;
 mod machine;

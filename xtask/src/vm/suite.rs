@@ -1,14 +1,18 @@
 //! The tests that need the machine: many in one boot, a line for each.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
+use super::control::{Access, Share};
 use super::image::Image;
 use super::machine::{End, Machine, Stream};
 use super::programs::{self, TestProgram};
 use super::report::Report;
+use super::{faults, make_disk};
 use crate::keeper::Kept;
 use crate::process;
 
@@ -22,7 +26,10 @@ pub(super) enum Length {
 }
 
 /// Test programs that pass on any Linux as they do in the machine, so that a quick run leaves them out.
-const ELSEWHERE: [&str; 4] = ["calls", "failpoint", "loop_ephemeral", "namespace"];
+const ELSEWHERE: [&str; 5] = ["calls", "failpoint", "loop_ephemeral", "loop_file", "namespace"];
+
+/// What the tests of volume groups use, and, for what must survive a power cut, a third one.
+const DISKS: [(&str, u64); 3] = [("disk1", 2 << 30), ("disk2", 256 << 20), ("disk3", 2 << 30)];
 
 impl Length {
     fn includes(self, program: &TestProgram) -> bool {
@@ -37,6 +44,14 @@ impl Length {
     }
 }
 
+/// The tests, and the machine that runs them.
+pub(super) struct Suite {
+    pub(super) length: Length,
+    pub(super) programs: Vec<TestProgram>,
+    folder: PathBuf,
+    report: Report,
+}
+
 /// Runs the tests, and closes with the counts.
 pub(super) fn run(length: Length, missing: Option<String>) -> Result<ExitCode> {
     let mut report = Report::default();
@@ -45,47 +60,95 @@ pub(super) fn run(length: Length, missing: Option<String>) -> Result<ExitCode> {
         return Ok(report.close());
     }
     let start = Instant::now();
-    let image = Image::get()?;
+    Image::get()?;
     spent("disk image", start);
     let start = Instant::now();
     let mut programs = programs::build()?;
     programs.retain(|program| length.includes(program));
     spent("building", start);
     let kept = Kept::new("flexvol-vm-")?;
-    let mut machine = Machine::new(image, kept.folder());
-    machine.deadline = length.deadline();
-    let result = boot(&mut machine, &programs, &mut report);
+    let mut suite = Suite { length, programs, folder: kept.folder().to_owned(), report };
+    let result = suite.tests().and_then(|()| faults::power_cuts(&mut suite));
+    if result.is_ok() && length == Length::Full {
+        faults::write_document(&suite.results())?;
+    }
     kept.clean()?;
     result?;
-    Ok(report.close())
+    Ok(suite.report.close())
 }
 
 fn spent(what: &str, start: Instant) {
     println!("{what:<14} {:>7.1} s", start.elapsed().as_secs_f64());
 }
 
-/// One boot that runs all `programs`.
-fn boot(machine: &mut Machine, programs: &[TestProgram], report: &mut Report) -> Result<()> {
-    let start = Instant::now();
-    let command = ["sh".into(), "-c".into(), script(programs).into()];
-    report.switched_on();
-    let run = machine.run(&command, &mut |stream: Stream, bytes| report.take(stream, bytes))?;
-    report.switched_off();
-    if run.end != End::Status(0) {
-        run.explain();
-        report.fail(&format!("the machine: {:?}", run.end));
+impl Suite {
+    /// Where test programs leave what becomes a document.
+    fn results(&self) -> PathBuf {
+        self.folder.join("results")
     }
-    spent("machine", start);
-    Ok(())
+
+    /// A machine with new disks.
+    pub(super) fn machine(&self, name: &str) -> Result<Machine> {
+        let folder = self.folder.join(name);
+        let results = self.results();
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(&results).with_context(|| format!("cannot make {}", results.display()))?;
+        let mut machine = Machine::new(Image::get()?, &folder);
+        machine.mark = self.folder.clone();
+        machine.deadline = self.length.deadline();
+        for (name, size) in DISKS {
+            let file = folder.join(name);
+            make_disk(&file, size)?;
+            machine.disks.push(file);
+        }
+        machine.environment.push(("FLEXVOL_FAULTS_DIR".to_owned(), results.display().to_string()));
+        machine.shares.push(Share { folder: results, access: Access::Write });
+        if self.length == Length::Quick {
+            machine.environment.push(("FLEXVOL_FAULTS_QUICK".to_owned(), "1".to_owned()));
+        }
+        Ok(machine)
+    }
+
+    /// One boot that runs all programs.
+    fn tests(&mut self) -> Result<()> {
+        let mut machine = self.machine("tests")?;
+        let programs: Vec<_> = self.programs.iter().map(|program| self.command(program)).collect();
+        self.boot("tests", &mut machine, (&programs.concat(), End::Status(0)))
+    }
+
+    /// Boots and runs a script, which must come to this end.
+    pub(super) fn boot(
+        &mut self,
+        what: &str,
+        machine: &mut Machine,
+        (script, end): (&str, End),
+    ) -> Result<()> {
+        let start = Instant::now();
+        let command = ["sh".into(), "-c".into(), script.into()];
+        let report = &mut self.report;
+        report.switched_on();
+        let run = machine.run(&command, &mut |stream: Stream, bytes| report.take(stream, bytes))?;
+        report.switched_off(end);
+        if run.end != end {
+            run.explain();
+            report.fail(&format!("the machine for {what}: {:?} instead of {end:?}", run.end));
+        }
+        spent(what, start);
+        Ok(())
+    }
+
+    /// What the guest runs for a program, with the words that tell the reader which one it is and how it ended.
+    pub(super) fn command(&self, program: &TestProgram) -> String {
+        let file = process::quote(&program.file.to_string_lossy());
+        let only = if program.name == faults::PROGRAM { faults::filters(self.length) } else { "" };
+        format!(
+            "echo '     Running {}' {file}\n{file} --test-threads=1 --show-output {only}; echo \"vm: ended with $?\"\n",
+            program.name
+        )
+    }
 }
 
-/// What the guest runs: each program, with the words that tell the reader which one it is and how it ended.
-fn script(programs: &[TestProgram]) -> String {
-    let mut text = String::new();
-    for program in programs {
-        let file = process::quote(&program.file.to_string_lossy());
-        text += &format!("echo '     Running {}' {file}\n", program.name);
-        text += &format!("{file} --test-threads=1 --show-output; echo \"vm: ended with $?\"\n");
-    }
-    text
+/// The folder of the documents.
+pub(super) fn documents() -> PathBuf {
+    Path::new(crate::workspace::root()).join("docs")
 }

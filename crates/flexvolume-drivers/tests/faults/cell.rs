@@ -1,9 +1,11 @@
 //! One cell of the matrix: a step under a fault, in each way in which the fault can come about.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -26,7 +28,7 @@ pub(crate) enum Verdict {
 }
 
 /// What a step is like without a fault.
-struct Reference {
+pub(crate) struct Reference {
     /// What is there afterwards.
     inventory: Vec<String>,
     /// The driver's fail points.
@@ -57,19 +59,49 @@ impl Way {
     }
 }
 
+/// How many ways of each cell are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// One, from the middle.
+    One,
+    /// All.
+    All,
+}
+
+/// Steps without a fault that have been taken already: what they are like depends on the step, and on what is there before.
+#[derive(Default)]
+pub(crate) struct References(HashMap<String, Result<Rc<Reference>, String>>);
+
+impl References {
+    fn get(&mut self, backend: &dyn Backend, step: Step, fault: Fault) -> Result<Rc<Reference>, String> {
+        let key = format!("{} {step:?} {}", backend.name(), keeps_data(step, fault));
+        let taken = || caught(|| Rc::new(reference(backend, step, fault)));
+        self.0.entry(key).or_insert_with(taken).clone()
+    }
+}
+
 /// Tries a cell.
-pub(crate) fn run(backend: &dyn Backend, step: Step, (fault, expect): (Fault, Expect)) -> Verdict {
+pub(crate) fn run(
+    backend: &dyn Backend,
+    (step, fault, expect): (Step, Fault, Expect),
+    references: &mut References,
+    depth: Depth,
+) -> Verdict {
     if let Err(why) = backend.shape(step) {
         return Verdict::Skipped(why);
     }
-    let reference = match caught(|| reference(backend, step, fault)) {
+    let reference = match references.get(backend, step, fault) {
         Ok(reference) => reference,
         Err(error) => return Verdict::Fails(vec![format!("without a fault: {error}")]),
     };
-    let ways = match ways(backend, step, (fault, &reference)) {
+    let mut ways = match ways(backend, step, (fault, &reference)) {
         Ok(ways) => ways,
         Err(why) => return Verdict::Skipped(why),
     };
+    if depth == Depth::One {
+        let middle = ways.len() / 2;
+        ways = ways.into_iter().skip(middle).take(1).collect();
+    }
     let mut failures = Vec::new();
     for way in &ways {
         let case = Case { backend, step, fault, expect, reference: &reference };
@@ -81,7 +113,7 @@ pub(crate) fn run(backend: &dyn Backend, step: Step, (fault, expect): (Fault, Ex
 }
 
 /// The text of a panic, which says what does not hold.
-fn caught<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn caught<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     panic::catch_unwind(AssertUnwindSafe(body)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
@@ -106,7 +138,7 @@ fn reference(backend: &dyn Backend, step: Step, fault: Fault) -> Reference {
 }
 
 /// `NAME#1`, `NAME#2` …: each passage of a point.
-fn numbered(text: &str) -> Vec<String> {
+pub(crate) fn numbered(text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let number = |at: usize| lines[..=at].iter().filter(|line| **line == lines[at]).count();
     (0..lines.len()).map(|at| format!("{}#{}", lines[at], number(at))).collect()
@@ -174,18 +206,15 @@ impl Case<'_> {
         for _ in 0..2 {
             let again = stage.call_step(self.step);
             assert_eq!(again.status(), "Success", "the next call: {}", again.message());
-            stage.check(keeps_data(self.step, self.fault));
         }
+        stage.check(keeps_data(self.step, self.fault));
         settle(&stage);
         assert_eq!(stage.inventory(), self.reference.inventory, "what is there afterwards");
         finish(&stage);
     }
 
     fn inject(&self, stage: &Stage<'_>, way: &Way) -> Injection {
-        let variable = |name: &str, value: String| Injection {
-            environment: vec![(name.to_owned(), value)],
-            ..Injection::default()
-        };
+        let variable = |name: &str, value| Injection::variable(name, value);
         match way {
             Way::Backend(variant) => self.backend.inject(stage, self.fault, variant),
             Way::Point(point) => variable("FLEXVOL_FAILPOINT", format!("{point}=abort")),
@@ -289,10 +318,10 @@ fn write_in(target: &str) {
 
 /// The mount is gone, and what was in memory with it.
 fn restart(stage: &Stage<'_>) -> Injection {
-    if stage.world.mounts_at(&stage.world.target()).is_empty() {
-        return Injection::default();
+    if !stage.world.mounts_at(&stage.world.target()).is_empty() {
+        tool("umount", &[stage.target()]);
     }
-    tool("umount", &[stage.target()]);
+    stage.backend.after_restart(stage);
     let grows = stage.step == Step::Grow;
     let mount = grows.then(|| stage.command(Step::Mount));
     Injection::healed_by(move || {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::matrix::{Fault, LOOP, Row, Step};
+use crate::power::is_foreign_whole;
 use crate::stage::{Backend, Injection, Stage, UID, pattern};
 use crate::support::{Program, World, installed, tool};
 
@@ -104,6 +105,28 @@ impl Backend for Loops {
         found
     }
 
+    fn check_foreign(&self, world: &World) {
+        assert!(is_foreign_whole(&fs::read(world.path("state/loop/other.img")).unwrap()));
+    }
+
+    fn leftovers(&self, worlds: &Path) -> Vec<String> {
+        let mut found = Vec::new();
+        for world in fs::read_dir(worlds).unwrap().map(|entry| entry.unwrap().path()) {
+            for pool in ["state/loop", "state/loop-ephemeral", "state/loop-ephemeral/claims"] {
+                let Ok(entries) = fs::read_dir(world.join(pool)) else { continue };
+                let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+                let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+                let persistent = pool == "state/loop";
+                found.extend(files.map(|path| name(&path)).filter(|name| {
+                    let whole = name.starts_with('v') && (name.ends_with(".img") || name.ends_with(".json"));
+                    let lock = name.starts_with(".v") && name.ends_with(".lock");
+                    !name.starts_with("other.") && !(persistent && (whole || lock))
+                }));
+            }
+        }
+        found
+    }
+
     fn devices(&self, world: &World) -> usize {
         world.loops().len()
     }
@@ -135,7 +158,7 @@ impl Backend for Loops {
             Fault::LockHeld => {
                 let lock =
                     record.with_file_name(format!(".{}.lock", image.file_stem().unwrap().to_str().unwrap()));
-                Injection { lock: Some(lock), ..Injection::default() }
+                Injection::lock(lock)
             }
             Fault::DeviceAbsent if variant == "disk" => hide_pool(&image),
             Fault::DeviceAbsent => {

@@ -195,6 +195,102 @@ pub(crate) const LOOP: &[Row] = &[
     },
 ];
 
+const SAYS_TWO: Expect = Refuses(&["cannot know", "there are 2 volume groups vg0", "vgrename"]);
+const SAYS_AWAY: Expect = Refuses(&["cannot know", "there is no volume group vg0", "is its disk attached?"]);
+const IN_USE: &str = "the disk of a mounted volume answers with errors when it goes: see io-error";
+
+/// The driver `lvm`, and `lvm-ephemeral` for the last two steps.
+pub(crate) const LVM: &[Row] = &[
+    Row {
+        fault: Fault::DriverKilled,
+        how: "SIGKILL at each of the driver's fail points",
+        cells: [Converges; 6],
+    },
+    Row {
+        fault: Fault::ToolKilled,
+        how: "each tool that the call starts is ended by SIGKILL: before its first instruction, at its 8th, 16th, 24th and \
+            32nd `ioctl` (LVM) or 1st, 4th, 16th and 64th write (others), and after it has done its work",
+        cells: [Converges, Converges, Converges, Never("no tool is started"), Converges, Converges],
+    },
+    Row {
+        fault: Fault::NoSpace,
+        how: "the volume group has no extent left, or one of the two that are needed",
+        cells: [
+            Refuses(&["volume group vg0 has no room", "bytes are needed and"]),
+            Succeeds,
+            Refuses(&["volume group vg0 has no room", "bytes are needed and"]),
+            Succeeds,
+            Refuses(&["volume group vg0 has no room", "bytes are needed and"]),
+            Succeeds,
+        ],
+    },
+    Row {
+        fault: Fault::IoError,
+        how: "the disk answers with errors: everywhere, everywhere but for LVM's metadata, or in the last mebibyte of the \
+            volume only",
+        cells: [Converges; 6],
+    },
+    Row {
+        fault: Fault::LockHeld,
+        how: "another process holds the lock of the volume, or LVM's lock of the group, for a second",
+        cells: [Succeeds; 6],
+    },
+    Row {
+        fault: Fault::DeviceAbsent,
+        how: "the disk of the group is away",
+        cells: [SAYS_AWAY, SAYS_AWAY, Never(IN_USE), Never(IN_USE), SAYS_AWAY, Never(IN_USE)],
+    },
+    Row {
+        fault: Fault::DuplicateGroup,
+        how: "another disk has a group of the same name, with a volume of the same name",
+        cells: [SAYS_TWO, SAYS_TWO, SAYS_TWO, Succeeds, SAYS_TWO, SAYS_TWO],
+    },
+    Row {
+        fault: Fault::OtherOwner,
+        how: "the tags of the volume say that another driver made it; create: or it has none",
+        cells: [
+            Refuses(&["not ours", "nothing was changed"]),
+            Refuses(&["not ours", "belongs to the driver \"somebody\""]),
+            Refuses(&["not ours", "belongs to the driver \"somebody\""]),
+            Never(NOT_LOOKED_AT),
+            Refuses(&["not ours", "belongs to the driver \"somebody\""]),
+            Never("a volume that says it is somebody's is left where it is, and the mount dir is free"),
+        ],
+    },
+    Row {
+        fault: Fault::ForeignContents,
+        how: "create, publish: where the volume will lie there is an ext4, xfs, btrfs, LUKS, RAID, partition table or ISO 9660 \
+            of a previous owner; otherwise the file system has another UUID than the tags",
+        cells: [
+            Succeeds,
+            Refuses(&["not ours", "but its tags say"]),
+            Never("the file system is mounted"),
+            Never(NOT_LOOKED_AT),
+            Succeeds,
+            Never("what is in it is given up"),
+        ],
+    },
+    Row {
+        fault: Fault::Restart,
+        how: "the machine started anew: no mount, and the volume is not active",
+        cells: [Succeeds, Succeeds, Converges, Succeeds, Succeeds, Succeeds],
+    },
+    Row { fault: Fault::TwoCallers, how: "four calls at once", cells: [Succeeds; 6] },
+    Row {
+        fault: Fault::Busy,
+        how: "mount, publish: something else is mounted at the mount dir; grow: the volume is being written to; unmount, \
+            delete: a file is open",
+        cells: [
+            Never(NEW),
+            Refuses(&["is the mount point of foreign"]),
+            Succeeds,
+            Refuses(&["is still in use", "fuser"]),
+            Refuses(&["is the mount point of foreign"]),
+            Refuses(&["is still in use", "fuser"]),
+        ],
+    },
+];
+
 /// A word that a filter can be matched with: `loop create driver-killed`.
 pub(crate) fn case_name(subject: &str, step: Step, fault: Fault) -> String {
     format!("{subject}/{}/{}", step.name(), fault.name())

@@ -28,6 +28,20 @@ pub(crate) trait Backend {
     fn place(&self, volume: &str) -> Vec<(&'static str, String)>;
     /// Makes the place where volumes are.
     fn set_up(&self, world: &World, fault: Fault);
+    /// Whether the neighbour of an earlier world is still there.
+    fn has_neighbour(&self) -> bool {
+        false
+    }
+    /// Removes what would outlive the world.
+    fn clean_up(&self) {}
+    /// What a restart does to devices; mounts are gone already.
+    fn after_restart(&self, _stage: &Stage<'_>) {}
+    /// Brings up, after a boot, the disks that volumes lie on.
+    fn wake(&self) {}
+    /// Checks that what is somebody else's is whole.
+    fn check_foreign(&self, world: &World);
+    /// What should not be there when every volume `v…` was finished with; the worlds are in this directory.
+    fn leftovers(&self, worlds: &Path) -> Vec<String>;
     /// Everything there is on disk, by name: what a call leaves over shows up here.
     fn inventory(&self, world: &World) -> Vec<String>;
     /// How many devices of volumes there are.
@@ -52,13 +66,30 @@ pub(crate) struct Injection {
 }
 
 impl Injection {
-    pub(crate) fn healed_by(heal: impl FnOnce() + 'static) -> Self {
-        Self { heal: Some(Box::new(heal)), ..Self::default() }
+    pub(crate) fn variable(name: &str, value: String) -> Self {
+        Self { environment: vec![(name.to_owned(), value)], lock: None, heal: None }
     }
 
-    pub(crate) fn end(self) {
-        if let Some(heal) = self.heal {
+    pub(crate) fn lock(path: PathBuf) -> Self {
+        Self { environment: Vec::new(), lock: Some(path), heal: None }
+    }
+
+    pub(crate) fn healed_by(heal: impl FnOnce() + 'static) -> Self {
+        Self { environment: Vec::new(), lock: None, heal: Some(Box::new(heal)) }
+    }
+
+    pub(crate) fn end(mut self) {
+        if let Some(heal) = self.heal.take() {
             heal();
+        }
+    }
+}
+
+/// A case that failed ends its fault too: the next one shall not meet it.
+impl Drop for Injection {
+    fn drop(&mut self) {
+        if let Some(heal) = self.heal.take() {
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(heal));
         }
     }
 }
@@ -68,6 +99,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) world: World,
     pub(crate) backend: &'a dyn Backend,
     pub(crate) step: Step,
+    /// The name of the volume, and the uid of the pod that has an ephemeral one.
+    identity: (String, String),
     target: String,
     /// What there was before the volume.
     pub(crate) empty: Vec<String>,
@@ -77,11 +110,11 @@ pub(crate) struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// Brought to where the step begins.
     pub(crate) fn new(backend: &'a dyn Backend, step: Step, fault: Fault) -> Self {
-        let world = World::new();
-        backend.set_up(&world, fault);
-        let target = world.target().to_str().unwrap().to_owned();
-        let mut stage = Self { world, backend, step, target, empty: Vec::new(), others: BTreeMap::new() };
-        stage.make_neighbour();
+        let mut stage = Self::at(backend, step, World::new());
+        backend.set_up(&stage.world, fault);
+        if !backend.has_neighbour() {
+            stage.make_neighbour();
+        }
         stage.empty = backend.inventory(&stage.world);
         stage.begin(fault);
         stage.others = backend.others(&stage.world);
@@ -89,8 +122,21 @@ impl<'a> Stage<'a> {
         stage
     }
 
+    /// In a world, whatever is there.
+    pub(crate) fn at(backend: &'a dyn Backend, step: Step, world: World) -> Self {
+        let target = world.target().to_str().unwrap().to_owned();
+        let identity = ("data".to_owned(), UID.to_owned());
+        Self { world, backend, step, identity, target, empty: Vec::new(), others: BTreeMap::new() }
+    }
+
+    /// The same, with another volume.
+    pub(crate) fn of(mut self, volume: &str) -> Self {
+        self.identity = (volume.to_owned(), format!("{}-{volume}", &UID[..8]));
+        self
+    }
+
     /// Another volume of the same driver, with data.
-    fn make_neighbour(&self) {
+    pub(crate) fn make_neighbour(&self) {
         let target = self.world.path("neighbour");
         fs::create_dir(&target).unwrap();
         let target = target.to_str().unwrap();
@@ -103,7 +149,7 @@ impl<'a> Stage<'a> {
     }
 
     /// What comes before the step. A fault of a volume that must be there is met by one that is.
-    fn begin(&self, fault: Fault) {
+    pub(crate) fn begin(&self, fault: Fault) {
         let exists = matches!(fault, Fault::DeviceAbsent | Fault::OtherOwner | Fault::Restart);
         match self.step {
             Step::Create if exists => self.make_with_data(),
@@ -154,7 +200,7 @@ impl<'a> Stage<'a> {
         let place = self.backend.place("");
         let mut user: Vec<(&str, &str)> = place.iter().map(|(key, value)| (*key, &**value)).collect();
         user.push(("size", self.shape().1));
-        pod_options(UID, &user)
+        pod_options(&self.identity.1, &user)
     }
 
     fn shape(&self) -> (&'static str, &'static str) {
@@ -174,7 +220,7 @@ impl<'a> Stage<'a> {
     /// The call of a step.
     pub(crate) fn command(&self, step: Step) -> Command {
         let target = self.target();
-        let options = self.options_of("data", self.shape());
+        let options = self.options_of(&self.identity.0, self.shape());
         let (persistent, ephemeral) = (self.backend.persistent(), self.backend.ephemeral());
         match step {
             Step::Create => self.world.command(persistent, &["waitforattach", "", &options]),
@@ -283,6 +329,14 @@ impl<'a> Stage<'a> {
         let mut all = self.backend.inventory(&self.world);
         all.retain(|name| !name.contains(".lock") && !name.contains(".tmp"));
         all
+    }
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        // Also after a failure: the next world begins with nothing of this one.
+        self.world.unmount_all();
+        self.backend.clean_up();
     }
 }
 

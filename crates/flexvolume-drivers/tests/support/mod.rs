@@ -26,6 +26,8 @@ pub(crate) enum Program {
     Loop,
     Ephemeral,
     Scratch,
+    Lvm,
+    LvmEphemeral,
 }
 
 impl Program {
@@ -34,6 +36,8 @@ impl Program {
             Program::Loop => env!("CARGO_BIN_EXE_loop"),
             Program::Ephemeral => env!("CARGO_BIN_EXE_loop-ephemeral"),
             Program::Scratch => env!("CARGO_BIN_EXE_scratch"),
+            Program::Lvm => env!("CARGO_BIN_EXE_lvm"),
+            Program::LvmEphemeral => env!("CARGO_BIN_EXE_lvm-ephemeral"),
         }
     }
 }
@@ -73,31 +77,43 @@ impl Answer {
 
 /// A state directory and places to mount at, all in a temporary directory.
 pub(crate) struct World {
-    root: TempDir,
+    root: PathBuf,
+    /// Removes the directory at the end, unless it is to outlive this process.
+    _temporary: Option<TempDir>,
 }
 
 /// A test may end, or fail, with something mounted: the temporary directory could not be removed then.
 impl Drop for World {
     fn drop(&mut self) {
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let mount_points = table.lines().filter_map(|line| line.split(' ').nth(4));
-        let ours: Vec<_> =
-            mount_points.filter(|path| Path::new(path).starts_with(self.root.path())).collect();
-        for mount_point in ours.into_iter().rev() {
-            let _ = spawning("umount").arg(mount_point).stderr(Stdio::null()).status();
-        }
+        self.unmount_all();
     }
 }
 
 impl World {
+    /// Unmounts what is mounted in it.
+    pub(crate) fn unmount_all(&self) {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mount_points = table.lines().filter_map(|line| line.split(' ').nth(4));
+        let ours: Vec<_> = mount_points.filter(|path| Path::new(path).starts_with(&self.root)).collect();
+        for mount_point in ours.into_iter().rev() {
+            let _ = spawning("umount").arg(mount_point).stderr(Stdio::null()).status();
+        }
+    }
+
     pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("target")).unwrap();
-        Self { root }
+        Self { root: root.path().to_owned(), _temporary: Some(root) }
+    }
+
+    /// A world that is there, or is made, and stays.
+    pub(crate) fn at(root: PathBuf) -> Self {
+        fs::create_dir_all(root.join("target")).unwrap();
+        Self { root, _temporary: None }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.root.path().join(name)
+        self.root.join(name)
     }
 
     /// The place to mount at.
@@ -161,7 +177,7 @@ impl World {
         for entry in fs::read_dir("/sys/block").unwrap() {
             let file = entry.unwrap().path().join("loop/backing_file");
             let backing = fs::read_to_string(file).unwrap_or_default();
-            if Path::new(&backing).starts_with(self.root.path()) {
+            if Path::new(&backing).starts_with(&self.root) {
                 found.push(backing);
             }
         }

@@ -1,0 +1,68 @@
+//! The fault matrix: how much of it is run, its power cuts, and the document of its results.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::machine::End;
+use super::suite::{Length, Suite, documents};
+
+/// The test program that has the matrix.
+pub(super) const PROGRAM: &str = "faults";
+
+/// Parts of the document, in its order; the test program writes them.
+const PARTS: [&str; 3] = ["lvm.md", "loop.md", "power-cut.md"];
+
+/// What stands above them.
+const PREFACE: &str = "\
+# What was tried to break a volume
+
+Each cell is a test: a step in the life of a volume, a fault, and what must hold. `cargo xtask vm --full` runs them all in a
+virtual machine with device-mapper and writes this page; a number in brackets says in how many ways the fault was brought
+about. `cargo xtask test` runs those of the loop drivers on any Linux, and `cargo xtask vm` some\nof the others.
+
+In every cell, besides what it says: no byte of a previous owner is visible in the volume, no byte that was written and
+synced is lost, nothing that belongs to somebody else has changed, and no device, mount, file or volume is left over.
+*Converges*: the call may fail; when the fault is gone, the next call succeeds, and so does one more. *Refuses*: the call
+fails, says why and what to do, and changes nothing; when the fault is gone, the next call succeeds. *Succeeds*: the fault
+makes no difference.
+
+The steps are call-outs: create is `waitforattach` of a volume that is not there; mount, `mountdevice`; grow, `expandfs` of a
+mounted volume; unmount, `unmountdevice`; publish and delete are `mount` and `unmount` of the ephemeral driver, which make and
+remove a volume.
+";
+
+/// The cells that run, as the beginnings of their names. The ones of loop files run on this machine, too.
+pub(super) fn filters(length: Length) -> &'static str {
+    match length {
+        Length::Quick => "lvm/create lvm/delete",
+        Length::Full => "",
+    }
+}
+
+/// Two lives of one machine: in the first its power is cut.
+pub(super) fn power_cuts(suite: &mut Suite) -> Result<()> {
+    let Some(program) = suite.programs.iter().find(|program| program.name == PROGRAM).cloned() else {
+        return Ok(());
+    };
+    let mut machine = suite.machine("power-cut")?;
+    machine.environment.push(("FLEXVOL_POWER_CUT".to_owned(), "before".to_owned()));
+    let command = suite.command(&program);
+    suite.boot("power cut", &mut machine, (&command, End::PowerCut))?;
+    machine.environment.pop();
+    machine.environment.push(("FLEXVOL_POWER_CUT".to_owned(), "after".to_owned()));
+    suite.boot("after it", &mut machine, (&command, End::Status(0)))
+}
+
+/// Puts the parts together.
+pub(super) fn write_document(results: &Path) -> Result<()> {
+    let mut text = PREFACE.to_owned();
+    for part in PARTS {
+        let file = results.join(part);
+        text += "\n";
+        text += &fs::read_to_string(&file).with_context(|| format!("the matrix did not write {part}"))?;
+    }
+    let file = documents().join("faults-lvm.md");
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+}
