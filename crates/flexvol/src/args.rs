@@ -5,6 +5,7 @@ mod conformance;
 mod driver;
 mod install;
 mod pod;
+mod volume;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub(crate) use self::conformance::*;
 pub(crate) use self::driver::*;
 pub(crate) use self::install::*;
 pub(crate) use self::pod::*;
+pub(crate) use self::volume::*;
 
 /// Where volumes are mounted unless `--root` says otherwise. Laid out as kubelet's root directory, but not kubelet's own.
 pub(crate) const DEFAULT_ROOT: &str = "/var/lib/flexvol/node";
@@ -114,6 +116,11 @@ pub(crate) enum Command {
     Mount(MountArguments),
     /// Unmount the volumes of pods
     Unmount(UnmountArguments),
+    /// Volumes: list, make, copy, grow and delete those that drivers keep on this node
+    #[command(subcommand)]
+    Volume(VolumeCommand),
+    /// Examine whether a driver finds all that it needs on this node
+    Doctor(DoctorArguments),
     /// Grow a mounted volume and the file system on it
     Resize(ResizeArguments),
     /// Show what is mounted, for whom, and what is left to undo

@@ -3,6 +3,7 @@
 //! The program is [`main`]. What else is public is the reading of manifests, so that it can be tested and fuzzed
 //! without a process.
 
+mod administration;
 mod agent;
 mod args;
 mod call_options;

@@ -1,7 +1,7 @@
 //! Manifests in, pods or errors out: every directory in `tests/manifests` is a case. Its `.yaml` and `.json` files are
 //! the input, `expected.txt` is what must come out. A directory whose name ends in `-strict` is read strictly. With
 //! `UPDATE_EXPECTED=1` in the environment the expectations are written anew, to be reviewed.
-#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -23,6 +23,36 @@ fn every_case_comes_out_as_expected() {
     assert!(directories.len() >= 40, "cases are missing");
     let wrong: Vec<String> = directories.iter().filter_map(|directory| check(directory)).collect();
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), directories.len(), wrong.join("\n"));
+}
+
+/// Every manifest in the documentation, as somebody who copies it would have it read.
+#[test]
+fn the_manifests_of_the_documentation_are_read() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let pages = fs::read_dir(docs).unwrap().map(|entry| entry.unwrap().path());
+    let mut blocks = 0;
+    for page in pages.filter(|page| page.extension().is_some_and(|extension| extension == "md")) {
+        for manifest in manifests_of(&fs::read_to_string(&page).unwrap()) {
+            let parsed = parse(&page, &manifest);
+            let documents = parsed.map_err(|error| vec![error]).map(|nodes| {
+                nodes.into_iter().map(|root| Document { file: page.clone(), root }).collect::<Vec<_>>()
+            });
+            let read = documents.and_then(|documents| workload(&documents, Reading::Strict));
+            let pods =
+                read.unwrap_or_else(|errors| panic!("{}: {errors:?} in\n{manifest}", page.display())).pods;
+            assert!(pods.iter().all(|plan| !plan.volumes.is_empty()), "{}: {manifest}", page.display());
+            assert_eq!(pods.is_empty(), !manifest.contains("kind: Pod\n"), "{}: {manifest}", page.display());
+            blocks += 1;
+        }
+    }
+    assert!(blocks >= 4, "only {blocks} manifests were found");
+}
+
+/// The YAML blocks of a page that are manifests a person could apply: those with a kind of Kubernetes' own.
+fn manifests_of(page: &str) -> Vec<String> {
+    let blocks = page.split("\n```yaml\n").skip(1).map(|rest| rest.split("\n```").next().unwrap_or_default());
+    let is_manifest = |block: &&str| block.starts_with("apiVersion: v1\n");
+    blocks.filter(is_manifest).map(|block| format!("{block}\n")).collect()
 }
 
 /// Whatever is cut off, doubled or damaged: an answer, never a panic.

@@ -4,6 +4,7 @@ mod call;
 mod completions;
 mod conformance;
 mod container_init;
+mod doctor;
 mod driver_describe;
 mod driver_explain;
 mod driver_health;
@@ -21,9 +22,14 @@ mod statfs;
 mod status;
 mod status_agent;
 mod unmount;
+mod volume_create;
+mod volume_delete;
+mod volume_list;
+mod volume_resize;
+mod volume_show;
 mod wait;
 
-use crate::args::{Arguments, Command, DriverCommand};
+use crate::args::{Arguments, Command, DriverCommand, Global, VolumeCommand};
 use crate::failure::Failure;
 
 /// Carries out the command; answers the exit code.
@@ -45,6 +51,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Command::ConformanceFence(arguments) => conformance::fence(arguments),
         Command::Mount(arguments) => mount::run(global, arguments),
         Command::Unmount(arguments) => unmount::run(global, arguments),
+        Command::Volume(command) => volume(global, command),
+        Command::Doctor(arguments) => doctor::run(global, arguments),
         Command::Resize(arguments) => resize::run(global, arguments),
         Command::Status(arguments) => status::run(global, arguments),
         Command::Statfs(arguments) => statfs::run(arguments),
@@ -57,5 +65,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Man(arguments) => completions::man(&arguments.directory),
         Command::ContainerInit(arguments) => container_init::run(arguments),
         Command::InUserNamespace(arguments) => in_user_namespace::run(arguments),
+    }
+}
+
+fn volume(global: &Global, command: &VolumeCommand) -> Result<u8, Failure> {
+    match command {
+        VolumeCommand::List(arguments) => volume_list::run(global, arguments),
+        VolumeCommand::Show(arguments) => volume_show::run(global, arguments),
+        VolumeCommand::Create(arguments) => volume_create::run(global, arguments),
+        VolumeCommand::Delete(arguments) => volume_delete::run(global, arguments),
+        VolumeCommand::Resize(arguments) => volume_resize::run(global, arguments),
+        VolumeCommand::Snapshot(arguments) => volume_create::snapshot(global, arguments),
     }
 }

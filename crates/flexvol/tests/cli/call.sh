@@ -10,8 +10,9 @@ attach) kill -9 $$ ;;
 esac
 END
 driver=$DIR/plugins/example.com~echo/echo
-# Without the advice, whose words are the host's.
-call() { flexvol call "$@" 2>&1 | sed -e 's/after [0-9]* ms/after N ms/' -e '/^  - /d' -e 's/^\(  rule [0-9]*\) .*/\1/'; }
+# Without the advice, whose words are the host's, and without the place where the warning stands: which of two streams
+# comes first is not known.
+call() { flexvol call "$@" 2>&1 | sed -e 's/after [0-9]* ms/after N ms/' -e '/^  - /d' -e "s/character 'w' .*/character 'w'/" -e 's/^\(  rule [0-9]*\) .*/\1/'; }
 call example.com/echo init
 say options and secrets
 printf 'correct horse\n' >password

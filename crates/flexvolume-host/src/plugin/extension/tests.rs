@@ -26,7 +26,8 @@ fn plugin(runner: &FakeRunner, reading: Reading, code: i32, said: &str) -> Volum
         (command.raw_arguments().next()? == "init").then(|| Ok(output(0, r#"{"status":"Success"}"#)))
     });
     let host = VolumeHost {
-        root: "/nowhere".into(),
+        // No directory to keep locks in.
+        root: "".into(),
         node: "node-1".to_owned(),
         system: fake::system(runner, &FakeMounter::new()),
         secrets: Arc::new(NoSecrets),
