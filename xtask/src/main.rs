@@ -8,6 +8,7 @@
 
 mod bench;
 mod chaos;
+mod csi_sanity;
 mod demo;
 mod drivers;
 mod forward;
@@ -36,6 +37,8 @@ enum Command {
     Drivers(drivers::Arguments),
     /// The main job, step by step: a pod with volumes, mounted and used and gone
     Demo(demo::Arguments),
+    /// Kubernetes' own suite for CSI drivers against the bridge, with drivers of all shapes
+    CsiSanity(csi_sanity::Arguments),
     /// Speed, size and memory, each with its goal
     Bench(bench::Arguments),
     /// The agent among random operations, against a model
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Drivers(arguments) => drivers::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::CsiSanity(arguments) => csi_sanity::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Chaos(arguments) => chaos::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use rustix::thread::UnshareFlags;
@@ -28,6 +29,22 @@ pub fn enter_private_mounts() -> io::Result<()> {
 /// The system's error: EPERM without the privilege.
 pub fn enter_following_mounts() -> io::Result<()> {
     enter_mounts(Propagation::Slave)
+}
+
+/// Moves this process (which must have a single thread) into the mount namespace of process 1: from a container to the
+/// host, where that process is the host's. Nothing is done if it is there already.
+///
+/// # Errors
+/// The system's error: EPERM without the privilege, ENOENT without `/proc`.
+pub fn enter_mounts_of_init() -> io::Result<()> {
+    const INIT: &str = "/proc/1/ns/mnt";
+    if fs::read_link(INIT)? == fs::read_link("/proc/self/ns/mnt")? {
+        return Ok(());
+    }
+    single_thread()?;
+    let namespace = fs::File::open(INIT)?;
+    let mount = Some(rustix::thread::LinkNameSpaceType::Mount);
+    Ok(rustix::thread::move_into_link_name_space(namespace.as_fd(), mount)?)
 }
 
 /// Moves this process (which must have a single thread) into a user namespace in which it is root, with a private

@@ -10,7 +10,7 @@ use flexvolume_os::lock::{Lock, LockError};
 use super::failure::{Failure, at};
 use super::look::{self, Seen, look};
 use super::plan::{self, DevicePlan, DeviceStep, Leftover};
-use super::record::{Device, Found, Growth, Publish, Spec};
+use super::record::{Attacher, Device, Found, Growth, Publish, Spec};
 use super::shelf::{self, Kept, RecordError, Shelf};
 use super::{Phase, locks, unfinished};
 use crate::plugin::{AttachablePlugin, Attachments};
@@ -25,6 +25,8 @@ pub(super) struct DeviceWork<'a> {
     pub(super) plugin: AttachablePlugin,
     pub(super) driver: DriverName,
     pub(super) volume: VolumeName,
+    /// The device that a controller's `attach` answered, if a controller has attached the volume.
+    pub(super) attached: Option<&'a str>,
 }
 
 impl DeviceWork<'_> {
@@ -65,8 +67,14 @@ impl DeviceWork<'_> {
     ) -> Result<(), Failure> {
         kept.record.boot = self.boot.to_owned();
         kept.record.error = None;
-        if step == DeviceStep::Attach {
-            self.attach(kept, spec, pod)?;
+        if let Some(device) = self.attached {
+            kept.record.attacher = Attacher::Controller;
+            kept.record.attached = device.to_owned();
+        }
+        match (step, kept.record.attacher) {
+            (DeviceStep::Attach, Attacher::ThisNode) => self.attach(kept, spec, pod)?,
+            (DeviceStep::Attach, Attacher::Controller) => kept.advance(Phase::Attached)?,
+            (DeviceStep::WaitForAttach, _) => {}
         }
         let device = self.plugin.wait_for_attach(spec, &kept.record.attached).map_err(at("waitforattach"))?;
         hit("lifecycle.waitforattach.called");
@@ -135,6 +143,9 @@ impl DeviceWork<'_> {
     fn take_away(&self, kept: &mut Kept<Device>) -> Result<(), Failure> {
         if kept.record.phase != Phase::Detaching {
             self.unmount_device(kept)?;
+        }
+        if kept.record.attacher == Attacher::Controller {
+            return Ok(());
         }
         kept.retreat(Phase::Detaching);
         hit("lifecycle.detach.recorded");
@@ -217,6 +228,7 @@ impl DeviceWork<'_> {
             boot: self.boot.to_owned(),
             error: None,
             growth: Growth::default(),
+            attacher: Attacher::ThisNode,
         })
     }
 

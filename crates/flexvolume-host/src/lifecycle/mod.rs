@@ -13,6 +13,7 @@ mod record;
 mod resize;
 mod shelf;
 mod single;
+mod stage;
 mod status;
 mod tidy;
 mod unfinished;
@@ -41,6 +42,7 @@ pub use inventory::{Inventory, Known, Standing, VolumeKey};
 pub use resize::{Resize, Resized};
 pub use shelf::RecordError;
 pub use single::WantedVolume;
+pub use stage::{Attachment, Stage, Staged};
 pub use users::{Keeper, LastUse, Leaving, PodUse};
 
 /// Mounts and unmounts the volumes of pods on this node.

@@ -234,7 +234,7 @@ impl VolumeManager {
         count.min(MOST_STACKED)
     }
 
-    fn device_work(
+    pub(super) fn device_work(
         &self,
         plugin: &Arc<VolumePlugin>,
         device: &VolumeName,
@@ -252,6 +252,7 @@ impl VolumeManager {
             plugin: attachable,
             driver: plugin.name().clone(),
             volume: device.clone(),
+            attached: None,
         })
     }
 

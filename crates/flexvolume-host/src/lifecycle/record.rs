@@ -129,6 +129,25 @@ pub(super) struct Device {
     pub(super) error: Option<String>,
     #[serde(default, skip_serializing_if = "Growth::is_nothing")]
     pub(super) growth: Growth,
+    #[serde(default, skip_serializing_if = "Attacher::is_this_node")]
+    pub(super) attacher: Attacher,
+}
+
+/// Who calls `attach` and `detach` for a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Attacher {
+    /// This host, on the way of a pod.
+    #[default]
+    ThisNode,
+    /// A controller; here it is neither attached nor detached.
+    Controller,
+}
+
+impl Attacher {
+    fn is_this_node(&self) -> bool {
+        *self == Self::ThisNode
+    }
 }
 
 /// A volume of one pod.
@@ -325,6 +344,7 @@ pub(super) mod tests {
             boot: "boot-1".to_owned(),
             error: None,
             growth: Growth::default(),
+            attacher: Attacher::ThisNode,
         }
     }
 

@@ -1,0 +1,70 @@
+//! What an administrator sets per driver.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// Who attaches the volumes of a driver that declares `attach`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Attach {
+    /// The controller service, which external-attacher calls; as kube-controller-manager did.
+    #[default]
+    Controller,
+    /// Each node for itself, when a volume is staged.
+    Node,
+    /// Nobody: the driver is taken for one that does not attach.
+    Off,
+}
+
+/// Who gives a volume to the pod's group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FsGroup {
+    /// Kubelet; the driver is not told.
+    #[default]
+    Kubelet,
+    /// The driver is told, and the bridge does what kubelet would have done.
+    Both,
+}
+
+/// Whether volumes can grow while they are mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Expansion {
+    /// If the driver has devices, on which the host can grow a file system itself, or needs no `expandfs`.
+    #[default]
+    Auto,
+    /// The driver does it.
+    On,
+    /// They cannot.
+    Off,
+}
+
+/// Where new volumes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Provisioning {
+    /// Nowhere.
+    #[default]
+    Off,
+    /// The parameters of the storage class, with substitutions, become the attributes. No driver is called: `mount`
+    /// makes what is missing.
+    Template,
+    /// The driver's `createvolume` and `deletevolume`.
+    Exec,
+}
+
+/// The settings of one driver.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    /// The name for CSI, in the place of the usual one.
+    pub(crate) name: Option<String>,
+    pub(crate) attach: Attach,
+    pub(crate) fs_group: FsGroup,
+    pub(crate) provisioning: Provisioning,
+    pub(crate) expansion: Expansion,
+    /// On top of the parameters of a storage class.
+    pub(crate) parameters: BTreeMap<String, String>,
+}

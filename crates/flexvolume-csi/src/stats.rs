@@ -1,0 +1,54 @@
+//! Figures of a volume, from a file system that may not answer.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use flexvolume_host::plugin::Metrics;
+use tonic::Status;
+
+/// How long a file system may take to say how full it is.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks file systems for their figures; one that hangs is asked once, and never again before it has answered.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Watchdog(Arc<Mutex<HashSet<PathBuf>>>);
+
+impl Watchdog {
+    /// The figures of the file system at `directory`.
+    ///
+    /// # Errors
+    /// UNAVAILABLE if it does not answer in time, INTERNAL if it fails.
+    pub(crate) fn figures(&self, directory: &Path) -> Result<Metrics, Status> {
+        let silent = || {
+            let text = format!("the file system at {} does not answer", directory.display());
+            Status::unavailable(text)
+        };
+        if !self.asked().insert(directory.to_owned()) {
+            return Err(silent());
+        }
+        let (sender, answer) = mpsc::channel();
+        let (this, place) = (self.clone(), directory.to_owned());
+        let asking = thread::Builder::new().stack_size(64 << 10).spawn(move || {
+            let figures = Metrics::of(&place);
+            this.asked().remove(&place);
+            // Nobody waits for an answer that came too late.
+            let _ = sender.send(figures);
+        });
+        if asking.is_err() {
+            self.asked().remove(directory);
+            return Err(Status::resource_exhausted("no thread can be started"));
+        }
+        match answer.recv_timeout(PATIENCE) {
+            Ok(figures) => figures.map_err(|error| Status::internal(error.to_string())),
+            Err(_) => Err(silent()),
+        }
+    }
+
+    fn asked(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
