@@ -74,6 +74,58 @@ unmount) umount "$2" >/dev/null 2>&1 && echo '{"status":"Success"}' || echo '{"s
 esac
 "#;
 
+/// Of the first protocol, with a variable that it cannot do without.
+const OLD: &str = r#"#!/bin/sh
+[ "$WANTED" = yes ] || exit 1
+success() { echo '{"status":"Success"}'; }
+failure() { echo '{"status":"Failure"}'; exit 1; }
+case $1 in
+init) success ;;
+attach) [ $# = 2 ] && echo '{"status":"Success","device":"memory"}' || failure ;;
+detach) [ "$2" = memory ] && success || failure ;;
+mount) [ "$3" = memory ] && [ $# = 4 ] && mount -t tmpfs old "$2" >/dev/null 2>&1 && success || failure ;;
+unmount) umount "$2" >/dev/null 2>&1 && success || failure ;;
+*) echo '{"status":"Not supported"}' ;;
+esac
+"#;
+
+#[test]
+fn a_driver_is_examined_with_its_settings() {
+    let name = "a_driver_is_examined_with_its_settings";
+    let directory = tempfile::tempdir().unwrap();
+    let driver = script(&directory, OLD);
+    let settings = directory.path().join("old.toml");
+    fs::write(&settings, "protocol = \"v1\"\nmount-check = \"strict\"\n[environment]\nWANTED = \"yes\"\n")
+        .unwrap();
+    let with = ["--settings", settings.to_str().unwrap(), "--report", "json"];
+    let output = run(&directory, &driver, &with);
+    if skipped(name, &output) {
+        return;
+    }
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["level"], "works-under-flexvol", "{report:#}");
+    let keys: Vec<_> = report["settings"].as_array().unwrap().iter().map(|setting| &setting["key"]).collect();
+    assert_eq!(keys, ["protocol", "mount-check", "environment.WANTED"]);
+
+    // Where it is installed, its name leads to the same file.
+    let home = directory.path().join("example.com~old");
+    fs::create_dir(&home).unwrap();
+    fs::copy(&driver, home.join("old")).unwrap();
+    fs::rename(&settings, directory.path().join("example.com~old.toml")).unwrap();
+    let place = directory.path().to_str().unwrap();
+    let output = run(&directory, &home.join("old"), &["--settings-dir", place, "--report", "json"]);
+    assert!(output.status.success(), "{}", text_of(&output.stderr));
+    let installed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(installed["settings"].as_array().unwrap().len(), 3);
+
+    let output = run(&directory, &driver, &["--report", "json"]);
+    let bare: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&bare["level"], &bare["settings"]), (&Value::Null, &Value::Array(Vec::new())));
+
+    let output = run(&directory, &driver, &["--settings", settings.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2), "{}", text_of(&output.stderr));
+}
+
 #[test]
 fn a_bad_driver_is_found_out() {
     let name = "a_bad_driver_is_found_out";

@@ -42,9 +42,12 @@ pub(crate) struct ConformanceArguments {
     /// File system type
     #[arg(long, value_name = "TYPE", default_value = "")]
     pub(crate) fs_type: String,
-    /// Longest time for one call
-    #[arg(long, value_name = "TIME", value_parser = super::duration, default_value = "1m")]
-    pub(crate) call_timeout: Duration,
+    /// Longest time for one call [default: as the driver's settings say, else 1m]
+    #[arg(long, value_name = "TIME", value_parser = super::duration)]
+    pub(crate) call_timeout: Option<Duration>,
+    /// Settings file of the driver [default: those of its name in --settings-dir; a driver without a name has none]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
     /// The level that is to be reached
     #[arg(long, value_enum, default_value_t = LevelWord::WorksUnderFlexvol)]
     pub(crate) level: LevelWord,

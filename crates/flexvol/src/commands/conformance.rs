@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
 use flexvolume_host::conformance::{
     CheckReport, Interruption, Level, PlaceError, PrivatePlace, Report, Subject, enter_fence,
@@ -10,6 +11,7 @@ use flexvolume_host::conformance::{
 use flexvolume_host::contract::{DriverName, Options};
 use flexvolume_host::os::System;
 use flexvolume_host::os::signals::Signals;
+use flexvolume_host::settings::DriverSettings;
 
 use super::call::program;
 use super::container_init::become_command;
@@ -84,20 +86,48 @@ fn subject(session: &Session, arguments: &ConformanceArguments) -> Result<Subjec
     let options = options(arguments)?;
     // Ourselves, even if the file has been replaced meanwhile.
     let fence = vec!["/proc/self/exe".into(), "conformance-fence".into()];
-    Ok(Subject { program, name, fence, options, environment, deadline: arguments.call_timeout })
+    let mut settings = settings(session, arguments, &program)?;
+    if arguments.call_timeout.is_some() {
+        settings.deadlines.clear();
+    }
+    let deadline = arguments.call_timeout.unwrap_or(LONGEST_CALL);
+    Ok(Subject { program, name, fence, options, settings, environment, deadline })
+}
+
+/// A call that takes longer fails, unless the command line or the settings say otherwise.
+const LONGEST_CALL: Duration = Duration::from_secs(60);
+
+fn settings(
+    session: &Session,
+    arguments: &ConformanceArguments,
+    program: &Path,
+) -> Result<DriverSettings, Failure> {
+    let all = &session.host.settings;
+    let settings = match (&arguments.settings, installed_name(program, &arguments.driver)) {
+        (Some(file), _) => all.of_file(&std::path::absolute(file)?),
+        (None, Some(name)) => all.of(&name),
+        (None, None) => Ok(all.of_nameless()),
+    };
+    settings.map_err(|error| Failure::new(BAD_INPUT, error))
+}
+
+/// The name of a driver that is given by its name, or by a path of which its directory says it.
+fn installed_name(program: &Path, driver: &str) -> Option<DriverName> {
+    if let Ok(name) = DriverName::parse(driver) {
+        return Some(name);
+    }
+    let directory = program.parent()?.file_name()?.to_str()?;
+    // Without a tilde it is any directory, not a driver's.
+    if directory.contains('~') { DriverName::from_directory(directory).ok() } else { None }
 }
 
 /// The name under which it is installed, or what would be one for a program that is not.
 fn name_of(program: &Path, driver: &str) -> Result<DriverName, Failure> {
-    if let Ok(name) = DriverName::parse(driver) {
+    if let Some(name) = installed_name(program, driver) {
         return Ok(name);
     }
-    let directory = program.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
     let file = program.file_name().unwrap_or_default().to_string_lossy();
-    // Without a tilde it is any directory, not a driver's.
-    let installed = if directory.contains('~') { &directory } else { "" };
-    DriverName::from_directory(installed)
-        .or_else(|_| DriverName::parse(format!("flexvol/{file}")))
+    DriverName::parse(format!("flexvol/{file}"))
         .or_else(|_| DriverName::parse("flexvol/driver"))
         .map_err(|error| Failure::new(BAD_INPUT, error))
 }

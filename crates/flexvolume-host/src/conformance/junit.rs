@@ -1,6 +1,7 @@
 //! The report in the XML of JUnit, which pipelines show.
 
 use super::report::{Report, Verdict};
+use crate::settings::Effective;
 
 /// The document. A check that is undecided is an error; one that does not apply is skipped.
 #[must_use]
@@ -13,6 +14,7 @@ pub fn to_junit(report: &Report) -> String {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"{suite}\" tests=\"{}\" failures=\"{failed}\" errors=\"{undecided}\" skipped=\"{inapplicable}\" time=\"{seconds:.3}\">\n",
         report.checks.len()
     );
+    xml.push_str(&properties(report));
     for made in &report.checks {
         let (id, level) = (attribute(made.check.id), attribute(made.check.level.name()));
         let time = made.duration.as_secs_f64();
@@ -38,6 +40,19 @@ pub fn to_junit(report: &Report) -> String {
         }
     }
     xml + "</testsuite>\n"
+}
+
+/// The settings.
+fn properties(report: &Report) -> String {
+    if report.settings.is_empty() {
+        return String::new();
+    }
+    let property = |setting: &Effective| {
+        let value = attribute(&format!("{} ({})", setting.value, setting.origin));
+        format!("    <property name=\"{}\" value=\"{value}\"/>\n", attribute(&setting.key))
+    };
+    let properties: String = report.settings.iter().map(property).collect();
+    format!("  <properties>\n{properties}  </properties>\n")
 }
 
 fn attribute(text: &str) -> String {
@@ -67,6 +82,7 @@ mod tests {
 
     use super::super::{CHECKS, CheckReport, Finding};
     use super::*;
+    use crate::settings::DriverSettings;
 
     #[test]
     fn nothing_that_a_driver_says_breaks_the_document() {
@@ -84,7 +100,7 @@ mod tests {
         ];
         let made = |(check, verdict)| CheckReport { check, verdict, duration: Duration::from_millis(20) };
         let checks = CHECKS.iter().copied().zip(verdicts).map(made).collect();
-        let xml = to_junit(&Report::new("/p/\"x\"".into(), None, checks));
+        let xml = to_junit(&Report::new("/p/\"x\"".into(), &DriverSettings::default(), None, checks));
         let head = "<testsuite name=\"flexvolume conformance of /p/&quot;x&quot;\" tests=\"4\" failures=\"1\" errors=\"1\" skipped=\"1\" time=\"0.080\">";
         assert!(xml.contains(head), "{xml}");
         assert!(xml.contains("expected: a &lt; b &amp; c\n"), "{xml}");

@@ -23,6 +23,7 @@ mod processes;
 mod report;
 mod secrets;
 mod stage;
+mod start;
 mod suite;
 mod volume;
 

@@ -8,6 +8,7 @@ use flexvolume::Capabilities;
 use serde::{Serialize, Serializer};
 
 use super::check::{CHECKS, Check, Level};
+use crate::settings::{DriverSettings, Effective, Origin};
 
 /// Something that a driver should not have done. All texts are bounded, in one line, without control characters and
 /// without the secrets that the suite knows.
@@ -103,6 +104,9 @@ pub struct Report {
     pub level: Option<Level>,
     /// What its `init` declares, defaults filled in; null if it could not be read.
     pub capabilities: Option<Capabilities>,
+    /// The settings that somebody has set, with their origin. At the level `works-under-kubernetes`, which has no
+    /// settings, only the environment and the deadlines count.
+    pub settings: Vec<Effective>,
     /// The checks, in the order in which they were made.
     pub checks: Vec<CheckReport>,
 }
@@ -110,6 +114,7 @@ pub struct Report {
 impl Report {
     pub(super) fn new(
         program: PathBuf,
+        settings: &DriverSettings,
         capabilities: Option<Capabilities>,
         checks: Vec<CheckReport>,
     ) -> Self {
@@ -120,7 +125,9 @@ impl Report {
             all_made && below.into_iter().all(|made| made.verdict.counts_for_the_driver())
         };
         let level = Level::ALL.into_iter().filter(reached).max();
-        Self { program, level, capabilities, checks }
+        let mut settings = settings.table();
+        settings.retain(|setting| setting.origin != Origin::BuiltIn);
+        Self { program, level, capabilities, settings, checks }
     }
 
     /// How many checks ended with a verdict of this name.
@@ -135,6 +142,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "driver:  {}", self.program.display())?;
         writeln!(f, "reaches: {}", self.level.map_or("no level", Level::name))?;
+        for Effective { key, value, origin } in &self.settings {
+            writeln!(f, "setting: {key} = {value} ({origin})")?;
+        }
         writeln!(f, "ROOT:    the temporary file system of each check")?;
         writeln!(f)?;
         let width = CHECKS.iter().map(|check| check.id.len()).max().unwrap_or(0);
@@ -172,7 +182,11 @@ impl fmt::Display for Finding {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::conformance::to_junit;
+    use crate::settings::{Attach, Setting};
 
     fn report(verdict_of: impl Fn(&Check) -> Verdict) -> Report {
         let made = |check: &Check| CheckReport {
@@ -180,7 +194,22 @@ mod tests {
             verdict: verdict_of(check),
             duration: Duration::from_millis(1500),
         };
-        Report::new("/plugins/x~y/y".into(), None, CHECKS.iter().map(made).collect())
+        Report::new("/plugins/x~y/y".into(), &settings(), None, CHECKS.iter().map(made).collect())
+    }
+
+    fn settings() -> DriverSettings {
+        let origin = Origin::File { file: Path::new("/s.toml").into(), line: 2 };
+        DriverSettings { attach: Setting { value: Attach::Off, origin }, ..DriverSettings::default() }
+    }
+
+    #[test]
+    fn what_was_set_is_told_and_what_is_built_in_is_not() {
+        let report = report(|_| Verdict::Passed);
+        assert!(report.to_string().contains("\nsetting: attach = off (/s.toml:2)\n"), "{report}");
+        let json = serde_json::to_value(&report).unwrap();
+        let expected = serde_json::json!([{"key": "attach", "value": "off", "origin": "/s.toml:2"}]);
+        assert_eq!(json["settings"], expected);
+        assert!(to_junit(&report).contains("<property name=\"attach\" value=\"off (/s.toml:2)\"/>"));
     }
 
     fn failing_at(level: Option<Level>) -> Option<Level> {
@@ -206,7 +235,7 @@ mod tests {
         assert_eq!(undecided.level, None);
         let inapplicable = report(|_| Verdict::NotApplicable { reason: String::new() });
         assert_eq!(inapplicable.level, Some(Level::Robust));
-        let interrupted = Report::new("/x".into(), None, Vec::new());
+        let interrupted = Report::new("/x".into(), &settings(), None, Vec::new());
         assert_eq!(interrupted.level, None);
     }
 

@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use flexvolume::{Call, Capabilities, Encoding, Verb};
 use flexvolume_os::System;
-use flexvolume_os::command::{Command, EndOfRun, Streams};
+use flexvolume_os::command::Command;
 use flexvolume_os::mount::{MountError, MountPoint};
 use flexvolume_os::runner::Ended;
 
 use super::answer::{Answer, Meaning, shown};
 use super::leftovers::Before;
-use super::processes;
 use super::report::Finding;
 use super::suite::{Profile, Subject};
 use crate::Reading;
-use crate::reply::{Asked, Fields, Run};
+use crate::plugin::shape;
+use crate::reply::{Asked, Fields};
 
 /// Why a check ends before its end.
 #[derive(Debug)]
@@ -121,6 +121,8 @@ pub(super) struct Trial<'a> {
     pub(super) search_path: Option<PathBuf>,
     /// The last `mountdevice`, with its device in it.
     pub(super) mount_device: Option<Call>,
+    /// The device of the last volume brought up, which some drivers want to be told.
+    pub(super) device: String,
     /// Every answer so far.
     pub(super) answers: Vec<Answer>,
     pub(super) findings: Vec<Finding>,
@@ -141,7 +143,7 @@ const MOST_FINDINGS: usize = 8;
 /// The directories that every world has.
 pub(super) const WORKING_DIRECTORY: &str = "working-directory";
 pub(super) const TEMPORARY: &str = "temporary";
-const STATE: &str = "state";
+pub(super) const STATE: &str = "state";
 
 /// Makes the directories of a new world.
 pub(super) fn furnish(root: &Path) -> io::Result<()> {
@@ -154,18 +156,21 @@ impl Trial<'_> {
         self.encoding.unwrap_or(self.reading.encoding())
     }
 
+    /// What the driver can do, as the host of this trial takes it.
     pub(super) fn capabilities(&self) -> Capabilities {
-        self.profile.capabilities.unwrap_or_default()
+        let declared = self.profile.capabilities.unwrap_or_default();
+        Capabilities { attach: self.settings().attaches(declared.attach), ..declared }
     }
 
     /// Makes a call; its answer is among the answers too.
     pub(super) fn call(&mut self, call: &Call) -> Answer {
         let verb = call.verb();
-        let arguments = call.to_arguments(self.encoding());
+        let arguments = shape::arguments(call, &self.device, &self.settings(), self.encoding());
+        let command = self.command(Some(verb), arguments);
         let killed = self.kill.take_if(|kill| kill.verb == verb);
         let run = match killed {
-            Some(kill) => self.run_killed(arguments, kill.after),
-            None => self.run(arguments),
+            Some(kill) => self.run_killed(&command, kill.after),
+            None => self.system.runner.run(&command),
         };
         let answer = Answer { call: in_words(call), asked: Asked::Call(verb), run };
         self.answers.push(answer.clone());
@@ -174,7 +179,8 @@ impl Trial<'_> {
 
     /// Makes a call with any arguments.
     pub(super) fn raw(&mut self, asked: Asked<'static>, arguments: &[&str]) -> Answer {
-        let run = self.run(arguments.iter().map(OsString::from).collect());
+        let command = self.command(None, arguments.iter().map(OsString::from).collect());
+        let run = self.system.runner.run(&command);
         let answer = Answer { call: format!("call with the arguments {arguments:?}"), asked, run };
         self.answers.push(answer.clone());
         answer
@@ -189,7 +195,8 @@ impl Trial<'_> {
         let Some(program) = words.next() else { return Err(Stop::Undecided("there is no fence".to_owned())) };
         let driver = [OsString::from(&self.root), "--".into(), OsString::from(&self.subject.program)];
         let words = words.chain(driver).chain(arguments.iter().map(OsString::from));
-        let run = self.system.runner.run(&self.prepared(program.into(), words.collect()));
+        let command = words.fold(self.prepared(program.into(), None), Command::secret_argument);
+        let run = self.system.runner.run(&command);
         if let Ok(Ended::Exited(NO_FENCE)) = run.as_ref().map(|output| output.ended) {
             let why = Answer { call: String::new(), asked, run }.printed();
             return Err(Stop::Undecided(format!("the rest of the machine cannot be made read-only: {why}")));
@@ -317,50 +324,6 @@ impl Trial<'_> {
     /// How many mounts are stacked there.
     pub(super) fn depth(&self, path: &Path) -> Result<usize, MountError> {
         Ok(self.system.mounter.table()?.at(path).count())
-    }
-
-    fn run(&self, arguments: Vec<OsString>) -> Run {
-        self.system.runner.run(&self.command(arguments))
-    }
-
-    /// Runs it and kills its process group after a while.
-    fn run_killed(&self, arguments: Vec<OsString>, after: Duration) -> Run {
-        let command = self.command(arguments);
-        let before = processes::our_children();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                std::thread::sleep(after);
-                let mut new = processes::our_children();
-                new.retain(|child| !before.contains(child));
-                processes::kill_groups(&new);
-            });
-            self.system.runner.run(&command)
-        })
-    }
-
-    fn command(&self, arguments: Vec<OsString>) -> Command {
-        self.prepared(self.subject.program.clone(), arguments)
-    }
-
-    /// A program as the host of this trial starts the driver. Every argument counts as secret: findings show none.
-    fn prepared(&self, program: PathBuf, arguments: Vec<OsString>) -> Command {
-        let (streams, end) = match self.reading {
-            Reading::Strict => (Streams::Shared, EndOfRun::EndOfFile),
-            Reading::Tolerant => (Streams::Apart, EndOfRun::Exit),
-        };
-        let mut command = Command::new(program, self.subject.deadline)
-            .directory(self.root.join(WORKING_DIRECTORY))
-            .variable("TMPDIR", self.root.join(TEMPORARY))
-            .variable("FLEXVOL_STATE_DIR", self.root.join(STATE))
-            .streams(streams)
-            .end(end);
-        for (name, value) in &self.subject.environment {
-            command = command.variable(name, value);
-        }
-        if let Some(path) = &self.search_path {
-            command = command.variable("PATH", path);
-        }
-        arguments.into_iter().fold(command, Command::secret_argument)
     }
 }
 

@@ -17,6 +17,7 @@ use super::stage::{Stop, Times, Trial, furnish};
 use crate::Reading;
 use crate::reply::tolerant::NONSENSE;
 use crate::reply::{Asked, Run};
+use crate::settings::DriverSettings;
 
 /// The driver that is examined, and with what.
 #[derive(Debug, Clone)]
@@ -30,9 +31,11 @@ pub struct Subject {
     pub fence: Vec<OsString>,
     /// The options of every volume; secrets go to `mount` only. Name and pod are set by the suite.
     pub options: Options,
-    /// Variables on top of the inherited environment.
+    /// What an operator knows of the driver.
+    pub settings: DriverSettings,
+    /// Variables on top of the inherited environment and of the settings.
     pub environment: Vec<(OsString, OsString)>,
-    /// The longest time for one call.
+    /// The longest time for a call of which the settings say nothing.
     pub deadline: Duration,
 }
 
@@ -83,7 +86,7 @@ pub fn run(
             break;
         }
     }
-    Ok(Report::new(subject.program.clone(), profile.capabilities, checks))
+    Ok(Report::new(subject.program.clone(), &subject.settings, profile.capabilities, checks))
 }
 
 /// Checks after which none makes sense if they do not pass: each call of a driver that hangs takes its whole time.
@@ -145,9 +148,10 @@ impl Suite<'_> {
                     kill: None,
                     search_path: None,
                     mount_device: None,
+                    device: String::new(),
                     answers: Vec::new(),
                     findings: Vec::new(),
-                    secrets: forms(&self.subject.options.secrets),
+                    secrets: secrets(self.subject),
                 };
                 let result = work(&mut trial);
                 before.restore(self.system, &root);
@@ -157,6 +161,15 @@ impl Suite<'_> {
         self.place.tear_down(self.system)?;
         Ok(result)
     }
+}
+
+/// What must not be shown: people put secrets into the environment too.
+fn secrets(subject: &Subject) -> Vec<String> {
+    let mut known = forms(&subject.options.secrets);
+    known.extend(subject.settings.environment.iter().flat_map(|(name, setting)| {
+        forms(&[(name.to_string_lossy().into_owned(), setting.value.clone())].into())
+    }));
+    known
 }
 
 fn verdict(outcome: Result<(), Stop>, findings: Vec<super::Finding>) -> Verdict {

@@ -9,6 +9,7 @@ use flexvolume::{Access, Call, NameError, Options, PodReference, PodUid, VolumeN
 
 use super::stage::{Done, Trial, Trouble};
 use crate::paths;
+use crate::plugin::mount_check;
 
 pub(super) const NODE: &str = "flexvol-conformance";
 const POD: &str = "f1e70001-0000-4000-8000-000000000000";
@@ -86,11 +87,12 @@ impl Trial<'_> {
 
     /// From nothing to a mounted volume.
     pub(super) fn up(&mut self, volume: &Volume) -> Result<(), Trouble> {
+        self.device.clear();
         let attaches = self.capabilities().attach;
         let on_device_path = if attaches { self.stage_device(volume)? } else { Mounted::No };
         make_dir(&volume.mount_dir)?;
         match (self.ask(&volume.mount())?, on_device_path) {
-            (Done::Success(_), _) => Ok(()),
+            (Done::Success(_), _) => self.accept(volume),
             (Done::NotSupported, Mounted::Yes) => {
                 // As a host does: nothing twice.
                 if !self.is_mounted(&volume.mount_dir)? {
@@ -111,12 +113,28 @@ impl Trial<'_> {
         }
     }
 
+    /// Looks at what a `mount` has left, as strictly as the settings want it.
+    fn accept(&self, volume: &Volume) -> Result<(), Trouble> {
+        let refusal = mount_check::refusal(&self.settings(), &*self.system.mounter, &volume.mount_dir)
+            .map_err(|error| Trouble::Suite(error.to_string()))?;
+        match refusal {
+            None => Ok(()),
+            Some(why) => Err(self.trouble([
+                &format!("mount {}", volume.mount_dir.display()),
+                "a mount, which the setting mount-check demands",
+                why,
+                "mount before answering Success, or have the settings say what the driver leaves instead",
+            ])),
+        }
+    }
+
     fn stage_device(&mut self, volume: &Volume) -> Result<Mounted, Trouble> {
         let options = || volume.options.clone();
         let attached = self.ask(&Call::Attach { options: options(), node: NODE.to_owned() })?;
         let device = device_of(attached).unwrap_or_default();
         let waited = self.ask(&Call::WaitForAttach { device: device.clone(), options: options() })?;
         let device = device_of(waited).unwrap_or(device);
+        self.device.clone_from(&device);
         let path = volume.device_mount_path.clone();
         make_dir(&path)?;
         let call = Call::MountDevice { path, device, options: options() };

@@ -10,7 +10,7 @@ mod expand;
 mod extension;
 mod format;
 mod invocation;
-mod mount_check;
+pub(crate) mod mount_check;
 mod mounter;
 mod naming;
 mod options;
@@ -18,7 +18,7 @@ mod ownership;
 mod ownership_walk;
 mod redaction;
 mod serial;
-mod shape;
+pub(crate) mod shape;
 mod strict;
 mod strict_format;
 mod unmounter;
@@ -43,7 +43,7 @@ pub use self::unmounter::Unmounter;
 
 use self::driver_call::{Answer, Executable};
 use crate::reply::Run;
-use crate::settings::{Attach, DriverSettings, Protocol};
+use crate::settings::{DriverSettings, Protocol};
 use crate::spec::{Pod, VolumeSpec};
 use crate::{VolumeHost, paths};
 
@@ -118,11 +118,7 @@ impl VolumePlugin {
     /// What the driver can do: what `init` declared, where the settings do not say otherwise.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
-        let attach = match self.settings().attach.value {
-            Attach::Auto => self.capabilities.attach,
-            Attach::On => true,
-            Attach::Off => false,
-        };
+        let attach = self.settings().attaches(self.capabilities.attach);
         Capabilities { attach, ..self.capabilities }
     }
 

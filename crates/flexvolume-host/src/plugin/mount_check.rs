@@ -1,7 +1,10 @@
 //! Whether a `mount` that succeeded has left something.
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use flexvolume_os::mount as os;
 
 use super::directory::{self, Found};
 use super::{Mounter, PluginError};
@@ -26,7 +29,9 @@ impl Mounter {
         }
         // A symlink does not become a mount.
         let enough = |left| left == Left::Symlink || judge(settings, left).is_ok();
-        let Err(why) = judge(settings, self.look_for(enough)?) else { return Ok(()) };
+        let Err(why) = judge(settings, look_for(self.mounter(), &self.mount_dir, enough)?) else {
+            return Ok(());
+        };
         if settings.mount_check.value == MountCheck::Strict {
             return Err(self.not_done(why));
         }
@@ -39,7 +44,7 @@ impl Mounter {
 
     /// Looks at what a driver has left whose Success is in doubt: there must be something, whatever its settings.
     pub(super) fn check_claim(&self) -> Result<(), PluginError> {
-        match self.look_for(|left| left != Left::Nothing)? {
+        match look_for(self.mounter(), &self.mount_dir, |left| left != Left::Nothing)? {
             Left::Nothing => Err(self.not_done(NOTHING)),
             left if self.plugin.settings().mount_check.value == MountCheck::Strict => {
                 judge(self.plugin.settings(), left).map_err(|why| self.not_done(why))
@@ -48,30 +53,50 @@ impl Mounter {
         }
     }
 
-    /// What is there, as soon as it is enough: a FUSE program may need a moment after its driver has answered.
-    fn look_for(&self, enough: impl Fn(Left) -> bool) -> Result<Left, PluginError> {
-        let begun = Instant::now();
-        loop {
-            let left = self.look_at_mount_dir()?;
-            if enough(left) || begun.elapsed() >= PATIENCE {
-                return Ok(left);
-            }
-            thread::sleep(PATIENCE / 20);
-        }
-    }
-
-    fn look_at_mount_dir(&self) -> Result<Left, PluginError> {
-        Ok(match directory::look(&*self.plugin.host().system.mounter, &self.mount_dir)? {
-            Found::Mounted => Left::Mount,
-            Found::Symlink => Left::Symlink,
-            Found::Directory if matches!(directory::is_empty(&self.mount_dir), Ok(false)) => Left::Filled,
-            _ => Left::Nothing,
-        })
+    fn mounter(&self) -> &dyn os::Mounter {
+        &*self.plugin.host().system.mounter
     }
 
     fn not_done(&self, why: &'static str) -> PluginError {
         PluginError::NotDone { verb: "mount", path: self.mount_dir.clone(), why }
     }
+}
+
+/// Why a host with these settings does not accept what a driver has left that answered Success, if it does not.
+pub(crate) fn refusal(
+    settings: &DriverSettings,
+    mounter: &dyn os::Mounter,
+    mount_dir: &Path,
+) -> Result<Option<&'static str>, PluginError> {
+    if settings.mount_check.value != MountCheck::Strict {
+        return Ok(None);
+    }
+    Ok(judge(settings, look_for(mounter, mount_dir, |left| judge(settings, left).is_ok())?).err())
+}
+
+/// What is there, as soon as it is enough: a FUSE program may need a moment after its driver has answered.
+fn look_for(
+    mounter: &dyn os::Mounter,
+    mount_dir: &Path,
+    enough: impl Fn(Left) -> bool,
+) -> Result<Left, PluginError> {
+    let begun = Instant::now();
+    loop {
+        let left = look_at(mounter, mount_dir)?;
+        if enough(left) || begun.elapsed() >= PATIENCE {
+            return Ok(left);
+        }
+        thread::sleep(PATIENCE / 20);
+    }
+}
+
+fn look_at(mounter: &dyn os::Mounter, mount_dir: &Path) -> Result<Left, PluginError> {
+    Ok(match directory::look(mounter, mount_dir)? {
+        Found::Mounted => Left::Mount,
+        Found::Symlink => Left::Symlink,
+        Found::Directory if matches!(directory::is_empty(mount_dir), Ok(false)) => Left::Filled,
+        _ => Left::Nothing,
+    })
 }
 
 /// Whether a driver with these settings may leave that.

@@ -9,7 +9,7 @@ use crate::settings::{DriverSettings, Protocol, UnmountDeviceArgument};
 
 /// The arguments that follow the program. `device` is the device of the volume; empty where it is not known or the
 /// call-out has it already.
-pub(super) fn arguments(
+pub(crate) fn arguments(
     call: &Call,
     device: &str,
     settings: &DriverSettings,

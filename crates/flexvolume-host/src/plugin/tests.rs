@@ -12,7 +12,7 @@ use flexvolume_os::mount::{self, FileSystemMount, Mounter as _};
 use tempfile::TempDir;
 
 use super::*;
-use crate::settings::{MountCheck, Origin, Serialisation, Setting};
+use crate::settings::{Attach, MountCheck, Origin, Serialisation, Setting};
 use crate::spec::{MounterArguments, SecretReference, Source};
 use crate::{Deadlines, Reading, SecretError, SecretObject, SecretSource};
 

@@ -125,6 +125,16 @@ impl DriverSettings {
         Self { environment: self.environment, deadlines: self.deadlines, ..Self::default() }
     }
 
+    /// Whether a driver attaches that declares this.
+    #[must_use]
+    pub fn attaches(&self, declared: bool) -> bool {
+        match self.attach.value {
+            Attach::Auto => declared,
+            Attach::On => true,
+            Attach::Off => false,
+        }
+    }
+
     /// The deadline of a call-out, if it is set.
     #[must_use]
     pub fn deadline(&self, verb: Verb) -> Option<Duration> {
@@ -171,11 +181,18 @@ impl Settings {
                 Source::new(&file, &text).apply(&mut settings)?;
             }
         }
-        // The drivers of that time refuse keys that came later.
-        if settings.protocol.value == Protocol::V1 && settings.options.origin == Origin::BuiltIn {
-            settings.options.value = ReservedKeys::Minimal;
-        }
-        Ok(self.over(settings))
+        Ok(self.over(with_old_keys_only(settings)))
+    }
+
+    /// The settings of a driver as one file has them, which need not be in the directory.
+    ///
+    /// # Errors
+    /// [`SettingsError`], also when there is no such file.
+    pub fn of_file(&self, file: &Path) -> Result<DriverSettings, SettingsError> {
+        let mut settings = DriverSettings::default();
+        let absent = || SettingsError::File { file: file.to_owned(), source: ErrorKind::NotFound.into() };
+        Source::new(file, &read_file(file)?.ok_or_else(absent)?).apply(&mut settings)?;
+        Ok(self.over(with_old_keys_only(settings)))
     }
 
     /// The settings of a driver without a name, for which there can be no file.
@@ -191,6 +208,14 @@ impl Settings {
         }
         settings
     }
+}
+
+/// Drivers of protocol v1's time refuse keys that came later.
+fn with_old_keys_only(mut settings: DriverSettings) -> DriverSettings {
+    if settings.protocol.value == Protocol::V1 && settings.options.origin == Origin::BuiltIn {
+        settings.options.value = ReservedKeys::Minimal;
+    }
+    settings
 }
 
 /// The text of a file; `None` if there is none.
