@@ -13,6 +13,7 @@ pub fn run(ended: Ended, stdout: &[u8], stderr: &[u8]) -> Run {
     let captured = |bytes: &[u8]| Captured { bytes: bytes.to_vec(), omitted: 0 };
     Ok(Output {
         ended,
+        core: Default::default(),
         stdout: captured(stdout),
         stderr: captured(stderr),
         combined: captured(&[stdout, stderr].concat()),

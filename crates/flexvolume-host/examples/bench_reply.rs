@@ -111,6 +111,7 @@ fn speed(size: usize, printed: &str, read: fn(&Run)) -> f64 {
     let captured = Captured { bytes: printed.into(), omitted: 0 };
     let run = Ok(Output {
         ended: Ended::Exited(0),
+        core: Default::default(),
         stdout: captured.clone(),
         stderr: Captured::default(),
         combined: captured,

@@ -15,6 +15,7 @@ fn captured(bytes: &[u8]) -> Captured {
 fn run(ended: Ended, stdout: &[u8], stderr: &[u8]) -> Run {
     Ok(Output {
         ended,
+        core: Default::default(),
         stdout: captured(stdout),
         stderr: captured(stderr),
         combined: captured(&[stdout, stderr].concat()),

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ExitStatus};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::command::{AtDeadline, Command, EndOfRun};
-use crate::runner::{Captured, Ended, Output, Pipes, StartFailure, Started};
+use crate::runner::{Captured, Core, Ended, Output, Pipes, StartFailure, Started};
 
 /// How long the output is followed after the program has exited, if somebody else still holds a pipe.
 const DRAIN: Duration = Duration::from_millis(100);
@@ -280,7 +281,12 @@ impl Run {
         self.group.map_or(Err(Errno::SRCH), |group| rustix::process::kill_process_group(group, signal))
     }
 
-    fn output(self, ended: Ended, start: Instant) -> Output {
+    fn output(mut self, ended: Ended, start: Instant) -> Output {
+        let core = match ended {
+            // It has been reaped; its status is remembered.
+            Ended::Signaled(_) if self.child.wait().is_ok_and(|status| status.core_dumped()) => Core::Dumped,
+            _ => Core::None,
+        };
         let pipes = if self.pipes.is_empty() { Pipes::Closed } else { Pipes::Held };
         if !self.exited
             && let Ok(mut unreaped) = UNREAPED.lock()
@@ -289,6 +295,7 @@ impl Run {
         }
         Output {
             ended,
+            core,
             stdout: self.stdout,
             stderr: self.stderr,
             combined: self.combined,

@@ -55,6 +55,16 @@ impl From<ExitStatus> for Ended {
     }
 }
 
+/// What the kernel wrote of the memory of a program that a signal ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Core {
+    /// Nothing.
+    #[default]
+    None,
+    /// A core dump, to a file or a program that collects them.
+    Dumped,
+}
+
 /// What was kept of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Captured {
@@ -79,6 +89,8 @@ pub enum Pipes {
 pub struct Output {
     /// How it ended.
     pub ended: Ended,
+    /// Whether the signal that ended it left a dump.
+    pub core: Core,
     /// Standard output; empty with `Streams::Shared`.
     pub stdout: Captured,
     /// Standard error; empty with `Streams::Shared`.

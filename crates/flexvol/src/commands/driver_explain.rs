@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use flexvolume_host::os::runner::{Captured, Ended, Output, Pipes};
+use flexvolume_host::os::runner::{Captured, Core, Ended, Output, Pipes};
 use flexvolume_host::reply::tolerant::{NONSENSE, Probe};
 use flexvolume_host::reply::{Asked, Run, explain};
 
@@ -59,7 +59,7 @@ impl Answer<'_> {
             omitted: stdout.omitted + stderr.omitted,
         };
         let (duration, pipes) = (Duration::ZERO, Pipes::Closed);
-        Ok(Ok(Output { ended: self.ended, stdout, stderr, combined, duration, pipes }))
+        Ok(Ok(Output { ended: self.ended, core: Core::None, stdout, stderr, combined, duration, pipes }))
     }
 }
 

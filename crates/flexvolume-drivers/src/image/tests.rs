@@ -47,6 +47,7 @@ impl Runner for Mkfs {
         let ended = if self.fate == Fate::Fails { Ended::Exited(1) } else { Ended::Exited(0) };
         Ok(Output {
             ended,
+            core: Default::default(),
             stdout: Captured::default(),
             stderr: Captured::default(),
             combined: Captured::default(),

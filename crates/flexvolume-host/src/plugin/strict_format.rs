@@ -12,6 +12,7 @@ use flexvolume_os::runner::{Ended, Output};
 
 use super::format::mount_access;
 use super::{PluginError, VolumePlugin};
+use crate::reply::strict::exit_text;
 use crate::spec::VolumeSpec;
 
 /// Kubernetes bounds none of these tools.
@@ -68,7 +69,7 @@ impl VolumePlugin {
         match output.ended {
             Ended::Exited(0) => parse_blkid(&text(&output)),
             Ended::Exited(2) => Ok(None),
-            ended => Err(go_exit(ended)),
+            _ => Err(go_exit(&output)),
         }
     }
 
@@ -81,7 +82,7 @@ impl VolumePlugin {
         let arguments = [options, &[device]].concat();
         let (why, said) = match self.tool(&format!("mkfs.{fs_type}"), &arguments) {
             Some(output) if output.ended.is_success() => return Ok(()),
-            Some(output) => (go_exit(output.ended), text(&output)),
+            Some(output) => (go_exit(&output), text(&output)),
             None => (NOT_FOUND.to_owned(), String::new()),
         };
         Err(tool_error(format!(
@@ -120,7 +121,7 @@ impl VolumePlugin {
         };
         let (why, said) = match self.tool(tool, &arguments) {
             Some(output) if output.ended.is_success() => return Ok(()),
-            Some(output) => (go_exit(output.ended), text(&output)),
+            Some(output) => (go_exit(&output), text(&output)),
             None => (NOT_FOUND.to_owned(), String::new()),
         };
         Err(tool_error(format!("resize of device {device} failed: {why}. {tool} output: {said}")))
@@ -151,12 +152,8 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.combined.bytes).into_owned()
 }
 
-fn go_exit(ended: Ended) -> String {
-    match ended {
-        Ended::Exited(code) => format!("exit status {code}"),
-        Ended::Signaled(signal) => format!("signal: {signal}"),
-        Ended::TimedOut => "timeout".to_owned(),
-    }
+fn go_exit(output: &Output) -> String {
+    exit_text(output).unwrap_or_else(|| "exit status 0".to_owned())
 }
 
 fn tool_error(text: String) -> PluginError {

@@ -162,6 +162,7 @@ mod tests {
     fn problems(asked: Verb, ended: Ended, stdout: &str) -> Vec<String> {
         let run = Ok(flexvolume_os::runner::Output {
             ended,
+            core: Default::default(),
             stdout: flexvolume_os::runner::Captured { bytes: stdout.into(), omitted: 0 },
             stderr: Default::default(),
             combined: Default::default(),

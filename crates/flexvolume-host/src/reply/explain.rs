@@ -251,6 +251,7 @@ mod tests {
     fn explained(asked: Asked<'_>, stdout: &str) -> Explanation {
         let run = Ok(Output {
             ended: Ended::Exited(0),
+            core: Default::default(),
             stdout: Captured { bytes: stdout.into(), omitted: 0 },
             stderr: Captured::default(),
             combined: Captured::default(),

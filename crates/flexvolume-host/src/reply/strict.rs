@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use flexvolume::Verb;
-use flexvolume_os::runner::{Ended, Output};
+use flexvolume_os::runner::{Core, Ended, Output};
 
 use super::go_json::{self, DriverStatus};
 use super::{Asked, Fields, Run};
@@ -34,7 +34,7 @@ pub fn read(asked: Asked<'_>, run: &Run) -> Outcome {
     if output.ended == Ended::TimedOut {
         return Outcome::TimedOut;
     }
-    match (reply(asked, &shared_pipe(output)), exec_error(output.ended)) {
+    match (reply(asked, &shared_pipe(output)), exit_text(output)) {
         (Outcome::Success(_), Some(error)) => Outcome::ExecError(error),
         (outcome, _) => outcome,
     }
@@ -79,13 +79,16 @@ fn shared_pipe(output: &Output) -> Cow<'_, [u8]> {
     }
 }
 
-/// Go's text for a bad exit (`os.ProcessState`); a core dump is not known here.
-fn exec_error(ended: Ended) -> Option<String> {
-    match ended {
-        Ended::Exited(0) => None,
-        Ended::Exited(code) => Some(format!("exit status {code}")),
-        Ended::Signaled(signal) => Some(format!("signal: {}", signal_name(signal))),
-        Ended::TimedOut => Some("timeout".to_owned()),
+/// Go's text for a bad exit (`os.ProcessState`).
+pub(crate) fn exit_text(output: &Output) -> Option<String> {
+    match (output.ended, output.core) {
+        (Ended::Exited(0), _) => None,
+        (Ended::Exited(code), _) => Some(format!("exit status {code}")),
+        (Ended::Signaled(signal), Core::None) => Some(format!("signal: {}", signal_name(signal))),
+        (Ended::Signaled(signal), Core::Dumped) => {
+            Some(format!("signal: {} (core dumped)", signal_name(signal)))
+        }
+        (Ended::TimedOut, _) => Some("timeout".to_owned()),
     }
 }
 
@@ -150,9 +153,10 @@ mod tests {
 
     #[test]
     fn the_exit_matters_for_success_only() {
-        let run = |ended, printed: &str| {
+        let run_with = |ended, core, printed: &str| {
             let mut output = Output {
                 ended,
+                core,
                 stdout: Default::default(),
                 stderr: Default::default(),
                 combined: Default::default(),
@@ -162,11 +166,14 @@ mod tests {
             output.stderr.bytes = printed.into();
             read(Asked::Call(Verb::Mount), &Ok(output))
         };
+        let run = |ended, printed| run_with(ended, Core::None, printed);
         let success = r#"{"status":"Success"}"#;
         assert_eq!(run(Ended::Exited(0), success), Outcome::Success(Fields::default()));
         assert_eq!(run(Ended::Exited(1), success), Outcome::ExecError("exit status 1".into()));
         assert_eq!(run(Ended::Signaled(9), success), Outcome::ExecError("signal: killed".into()));
         assert_eq!(run(Ended::Signaled(34), success), Outcome::ExecError("signal: signal 34".into()));
+        let dumped = run_with(Ended::Signaled(6), Core::Dumped, success);
+        assert_eq!(dumped, Outcome::ExecError("signal: aborted (core dumped)".into()));
         assert_eq!(run(Ended::TimedOut, success), Outcome::TimedOut);
         assert_eq!(run(Ended::Exited(3), r#"{"status":"Not supported"}"#), Outcome::NotSupported);
         assert_eq!(

@@ -19,6 +19,7 @@ fn captured(text: &str) -> Captured {
 fn output(ended: Ended, stdout: &str, stderr: &str) -> Output {
     Output {
         ended,
+        core: Default::default(),
         stdout: captured(stdout),
         stderr: captured(stderr),
         combined: captured("never looked at"),

@@ -215,6 +215,7 @@ fn ended_with(exit: &Exit, stdout: &[u8], stderr: &[u8], combined: Vec<u8>) -> R
     let captured = |bytes: &[u8]| Captured { bytes: bytes.to_vec(), omitted: 0 };
     Ok(Output {
         ended,
+        core: Default::default(),
         stdout: captured(stdout),
         stderr: captured(stderr),
         combined: Captured { bytes: combined, omitted: 0 },

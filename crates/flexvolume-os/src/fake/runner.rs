@@ -29,6 +29,7 @@ pub fn output(code: i32, stdout: impl Into<Vec<u8>>) -> Output {
     let captured = Captured { bytes: stdout.into(), omitted: 0 };
     Output {
         ended: Ended::Exited(code),
+        core: Default::default(),
         stdout: captured.clone(),
         stderr: Captured::default(),
         combined: captured,

@@ -109,6 +109,21 @@ fn a_program_ended_by_a_signal_is_told_apart() {
 }
 
 #[test]
+fn a_core_dump_is_told_where_there_is_one() {
+    let scripts = Scripts::new();
+    assert_eq!(scripts.shell("kill -KILL $$", PATIENCE).core, Core::None);
+    let command = scripts.command("ulimit -c unlimited 2>/dev/null; kill -ABRT $$", PATIENCE);
+    let output = SystemRunner.run(&command).unwrap();
+    assert_eq!(output.ended, Ended::Signaled(6));
+    // Whether it may dump is the machine's matter.
+    #[expect(clippy::disallowed_methods, reason = "a run of std's own to compare with")]
+    let status =
+        std::process::Command::new(scripts.path("script")).current_dir(scripts.0.path()).status().unwrap();
+    let expected = if status.core_dumped() { Core::Dumped } else { Core::None };
+    assert_eq!(output.core, expected);
+}
+
+#[test]
 fn arguments_variables_and_directory_arrive_as_they_are() {
     let scripts = Scripts::new();
     let command = scripts
