@@ -9,6 +9,7 @@ use super::error::{LvmError, Result};
 use super::lookup::{Found, Known, look_up};
 use super::name::Place;
 use super::node::{self, Node};
+use super::pool;
 use super::remove;
 use super::report::Group;
 use super::request::{Layout, LvmRequest};
@@ -133,6 +134,9 @@ fn create(lvm: Lvm<'_>, group: &Group, wanted: Wanted<'_>) -> Result<Ready> {
     let place = &request.place;
     let size = group.in_extents(request.size);
     room_for(group, request, size)?;
+    if let Layout::Thin { pool, pool_size } = &request.layout {
+        pool::ensure(lvm, place, pool, *pool_size)?;
+    }
     allocate(lvm, wanted)?;
     hit("lvm.created");
     let node = node::prove(place, &group.uuid, size)?;

@@ -116,7 +116,7 @@ pub enum LvmError {
         subject: String,
     },
     /// The volume's device does not appear, or is not the volume's.
-    #[error("the device of {subject} {why}")]
+    #[error("{subject} {why}")]
     Device {
         /// The logical volume.
         subject: String,

@@ -16,6 +16,7 @@ mod lookup;
 mod mount;
 mod name;
 mod node;
+mod pool;
 mod remove;
 mod report;
 mod request;

@@ -136,8 +136,7 @@ fn wait(lvm: Lvm<'_>, place: &Place, uuid: &MappedUuid) -> Result<Node> {
             repaired = true;
         }
         if begun.elapsed() > NODE_PATIENCE {
-            let why =
-                format!("does not appear in /dev within {}s of its activation", NODE_PATIENCE.as_secs());
+            let why = format!("has no device in /dev within {}s of its activation", NODE_PATIENCE.as_secs());
             return Err(LvmError::Device { subject: place.to_string(), why });
         }
         std::thread::sleep(PAUSE);
@@ -153,18 +152,18 @@ pub(crate) fn prove(place: &Place, vg_uuid: &str, size: u64) -> Result<Node> {
         match by_name(place) {
             Some(node) => break node,
             None if begun.elapsed() < NODE_PATIENCE => std::thread::sleep(PAUSE),
-            None => return Err(refuse(format!("does not appear as {}", place.device().display()))),
+            None => return Err(refuse(format!("has no device {}", place.device().display()))),
         }
     };
     if !node.uuid.is_in_group(vg_uuid) {
-        return Err(refuse(format!("is {} and not of the group {vg_uuid}", node.uuid.0)));
+        return Err(refuse(format!("has the device {}, which is not of the group {vg_uuid}", node.uuid.0)));
     }
     if node.is_suspended() {
-        return Err(refuse("is suspended".to_owned()));
+        return Err(refuse("has a device that is suspended".to_owned()));
     }
     let actual = block::size(&node.path).map_err(step("read the size of", &node.path))?;
     if actual != size {
-        return Err(refuse(format!("has {actual} bytes and not {size}")));
+        return Err(refuse(format!("has a device of {actual} bytes and not {size}")));
     }
     readable(&node, size)?;
     Ok(node)

@@ -80,6 +80,8 @@ pub(crate) struct World {
     root: PathBuf,
     /// Removes the directory at the end, unless it is to outlive this process.
     _temporary: Option<TempDir>,
+    /// For the environment of everything that is started in it.
+    variables: Vec<(String, String)>,
 }
 
 /// A test may end, or fail, with something mounted: the temporary directory could not be removed then.
@@ -103,13 +105,25 @@ impl World {
     pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("target")).unwrap();
-        Self { root: root.path().to_owned(), _temporary: Some(root) }
+        Self { root: root.path().to_owned(), _temporary: Some(root), variables: Vec::new() }
     }
 
     /// A world that is there, or is made, and stays.
     pub(crate) fn at(root: PathBuf) -> Self {
         fs::create_dir_all(root.join("target")).unwrap();
-        Self { root, _temporary: None }
+        Self { root, _temporary: None, variables: Vec::new() }
+    }
+
+    /// Sets a variable for everything that is started in this world.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// A program of the machine, to be run in this world.
+    pub(crate) fn spawning(&self, program: &str) -> Command {
+        let mut command = spawning(program);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -122,7 +136,7 @@ impl World {
     }
 
     pub(crate) fn command(&self, program: Program, arguments: &[&str]) -> Command {
-        let mut command = spawning(program.path());
+        let mut command = self.spawning(program.path());
         command.args(arguments).env("FLEXVOL_STATE_DIR", self.path("state"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -279,7 +293,7 @@ pub(crate) fn obstacle() -> Option<String> {
     (!installed("unshare")).then(|| "needs util-linux".to_owned())
 }
 
-fn rustix_is_root() -> bool {
+pub(crate) fn rustix_is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0)
 }
 
