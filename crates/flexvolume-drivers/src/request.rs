@@ -66,6 +66,10 @@ impl Erase {
             Erase::Zero => "zero",
         }
     }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Erase::None, Erase::Discard, Erase::Zero].into_iter().find(|erase| erase.as_str() == text)
+    }
 }
 
 /// What an image should be.
@@ -232,8 +236,7 @@ fn allocation(options: &Options) -> Result<Allocation, RequestError> {
 /// What to do with the data on removal, if the options say it.
 pub(crate) fn erase(options: &Options) -> Result<Option<Erase>, RequestError> {
     let Some(text) = options.get(ERASE) else { return Ok(None) };
-    let known = [Erase::None, Erase::Discard, Erase::Zero].into_iter().find(|erase| erase.as_str() == text);
-    known.map(Some).ok_or_else(|| RequestError::Value {
+    Erase::parse(text).map(Some).ok_or_else(|| RequestError::Value {
         key: ERASE,
         value: text.to_owned(),
         why: "it is \"none\", \"discard\" or \"zero\"".to_owned(),

@@ -31,9 +31,12 @@ const ELSEWHERE: [&str; 5] = ["calls", "failpoint", "loop_ephemeral", "loop_file
 /// What the tests of volume groups use, and, for what must survive a power cut, a third one.
 const DISKS: [(&str, u64); 3] = [("disk1", 2 << 30), ("disk2", 256 << 20), ("disk3", 2 << 30)];
 
+/// Test programs that take long.
+const LONG: [&str; 1] = ["lvm_crash"];
+
 impl Length {
     fn includes(self, program: &TestProgram) -> bool {
-        self == Length::Full || !ELSEWHERE.contains(&&*program.name)
+        self == Length::Full || !ELSEWHERE.iter().chain(&LONG).any(|name| *name == program.name)
     }
 
     fn deadline(self) -> Duration {

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use flexvolume_os::failpoint::hit;
-use flexvolume_os::filesystem::{self, Discard, MakeFilesystem};
+use flexvolume_os::filesystem::{self, Discard, FsType, MakeFilesystem};
 
 use super::error::{LvmError, Result};
 use super::lookup::{Found, Known, look_up};
 use super::name::Place;
 use super::node::{self, Node};
+use super::origin::{Origin, Source};
 use super::pool;
 use super::remove;
 use super::report::Group;
@@ -17,6 +18,9 @@ use super::tags::{Contents, Owner, Record, State};
 use super::tool::Lvm;
 use crate::record::random_uuid;
 use crate::superblock;
+
+/// We activate a volume when it is asked for. (LVM does not take the words for a mirror.)
+const NO_AUTOACTIVATION: [&str; 2] = ["--setautoactivation", "n"];
 
 /// How long `mkfs` may take. When it is ended, the volume is made again from nothing.
 const MAKE_DEADLINE: Duration = Duration::from_secs(120);
@@ -32,15 +36,12 @@ pub(crate) struct Wanted<'a> {
 /// A volume that can be mounted: ready and active.
 #[derive(Debug)]
 pub(crate) struct Ready {
+    pub(crate) record: Record,
     pub(crate) contents: Contents,
     pub(crate) node: Node,
     /// Bytes.
     pub(crate) size: u64,
     pub(crate) blocks: Blocks,
-    /// The mode that the root directory shall have yet.
-    pub(crate) root_mode: Option<u32>,
-    /// The bytes that the file system shall grow to yet.
-    pub(crate) grow: Option<u64>,
 }
 
 /// Where the blocks of a volume come from.
@@ -94,7 +95,7 @@ pub(crate) fn agrees(found: &Found, wanted: Wanted<'_>) -> Result<()> {
     }
     if !has_layout(found, &request.layout) {
         let remedy = "a volume keeps the layout that it was made with";
-        return differs("the layout", layout_of(found), format!("{:?}", request.layout), remedy);
+        return differs("the layout", layout_of(found), request.layout.to_string(), remedy);
     }
     if found.record.mount_dir.as_deref() != wanted.mount_dir {
         let shown = |name: Option<&str>| name.unwrap_or("none").to_owned();
@@ -137,35 +138,72 @@ fn create(lvm: Lvm<'_>, group: &Group, wanted: Wanted<'_>) -> Result<Ready> {
     if let Layout::Thin { pool, pool_size } = &request.layout {
         pool::ensure(lvm, place, pool, *pool_size)?;
     }
-    allocate(lvm, wanted)?;
-    hit("lvm.created");
-    let node = node::prove(place, &group.uuid, size)?;
-    hit("lvm.proved");
-    let contents = Contents { fs_type: request.fs_type, uuid: random_uuid()? };
-    filesystem::make(
-        lvm.runner,
-        &MakeFilesystem {
-            fs_type: contents.fs_type,
-            device: &node.path,
-            uuid: Some(&contents.uuid),
-            // The blocks of a thin volume are free yet, and others are better not discarded in the foreground.
-            discard: if matches!(request.layout, Layout::Thin { .. }) {
-                Discard::Allow
-            } else {
-                Discard::Forbid
-            },
-            deadline: MAKE_DEADLINE,
-        },
-    )?;
-    hit("lvm.formatted");
+    let origin = Origin::of(lvm, request, size)?;
+    let creating = new_record(lvm.owner, wanted);
+    let (size, node) = allocated(lvm, group, (request, &creating), &origin)?;
+    let blocks = if matches!(request.layout, Layout::Thin { .. }) { Blocks::Thin } else { Blocks::Allocated };
+    let contents = match &origin {
+        Origin::Blank => format(lvm, request.fs_type, &node, blocks)?,
+        Origin::Snapshot(source) => source.rename_copy(lvm, &node)?,
+        Origin::Copy(source) => {
+            source.copy_to(lvm, &node)?;
+            source.rename_copy(lvm, &node)?
+        }
+    };
     let device = node.open()?;
     verify(place, &device, &contents)?;
     device.sync_all().map_err(node::step("sync", &node.path))?;
     hit("lvm.synced");
-    swap_state(lvm, place, &State::Creating, &State::Ready(contents.clone()))?;
+    let state = State::Ready(contents.clone());
+    let record = Record { state, grow: origin.owed(size), ..creating.clone() };
+    retag(lvm, place, &creating, &record)?;
     hit("lvm.ready");
-    let blocks = if matches!(request.layout, Layout::Thin { .. }) { Blocks::Thin } else { Blocks::Allocated };
-    Ok(Ready { contents, node, size, blocks, root_mode: request.root_mode, grow: None })
+    Ok(Ready { record, contents, node, size, blocks })
+}
+
+/// The device of the new volume, and its size.
+fn allocated(
+    lvm: Lvm<'_>,
+    group: &Group,
+    (request, record): (&LvmRequest, &Record),
+    origin: &Origin,
+) -> Result<(u64, Node)> {
+    let place = &request.place;
+    let size = group.in_extents(request.size);
+    if let Origin::Snapshot(source) = origin {
+        snapshot(lvm, place, record, source)?;
+        hit("lvm.created");
+        if source.found.volume.size < size {
+            let subject = place.to_string();
+            lvm.change(&subject, "lvextend", &["-L", &format!("{size}b"), &subject])?;
+            hit("lvm.extended");
+        }
+    } else {
+        allocate(lvm, request, record)?;
+        hit("lvm.created");
+    }
+    let node = node::prove(place, &group.uuid, size)?;
+    hit("lvm.proved");
+    Ok((size, node))
+}
+
+/// Makes the file system.
+fn format(lvm: Lvm<'_>, fs_type: FsType, node: &Node, blocks: Blocks) -> Result<Contents> {
+    let contents = Contents { fs_type, uuid: random_uuid()? };
+    let request = MakeFilesystem {
+        fs_type,
+        device: &node.path,
+        uuid: Some(&contents.uuid),
+        // The blocks of a thin volume are free yet, and others are better not discarded in the foreground.
+        discard: match blocks {
+            Blocks::Thin => Discard::Allow,
+            Blocks::Allocated => Discard::Forbid,
+        },
+        deadline: MAKE_DEADLINE,
+    };
+    filesystem::make(lvm.runner, &request)?;
+    hit("lvm.formatted");
+    Ok(contents)
 }
 
 fn room_for(group: &Group, request: &LvmRequest, size: u64) -> Result<()> {
@@ -187,14 +225,16 @@ fn room_for(group: &Group, request: &LvmRequest, size: u64) -> Result<()> {
 }
 
 /// `lvcreate`: the volume and its tags in one commit of metadata, then activated, and signatures of old wiped.
-fn allocate(lvm: Lvm<'_>, wanted: Wanted<'_>) -> Result<()> {
-    let request = wanted.request;
+fn allocate(lvm: Lvm<'_>, request: &LvmRequest, record: &Record) -> Result<()> {
     let place = &request.place;
     let size = format!("{}b", request.size);
-    let tags = new_record(lvm.owner, wanted).tags();
-    let mut words = vec!["-y", "--setautoactivation", "n", "-n", place.lv()];
+    let tags = record.tags();
+    let mut words = vec!["-y", "-n", place.lv()];
     for tag in &tags {
         words.extend(["--addtag", tag]);
+    }
+    if !matches!(request.layout, Layout::Raid1(_)) {
+        words.extend(NO_AUTOACTIVATION);
     }
     let (stripes, mirrors);
     match &request.layout {
@@ -213,6 +253,18 @@ fn allocate(lvm: Lvm<'_>, wanted: Wanted<'_>) -> Result<()> {
     lvm.change(&place.to_string(), "lvcreate", &words)
 }
 
+/// `lvcreate --snapshot` of a thin volume: metadata only, and active like any other volume.
+fn snapshot(lvm: Lvm<'_>, place: &Place, record: &Record, source: &Source) -> Result<()> {
+    let (tags, origin) = (record.tags(), source.place.to_string());
+    let mut words = vec!["-y", "--snapshot", "--setactivationskip", "n", "-n", place.lv()];
+    words.extend(NO_AUTOACTIVATION);
+    for tag in &tags {
+        words.extend(["--addtag", tag]);
+    }
+    words.push(&origin);
+    lvm.change(&place.to_string(), "lvcreate", &words)
+}
+
 fn new_record(owner: Owner, wanted: Wanted<'_>) -> Record {
     let request = wanted.request;
     Record {
@@ -222,7 +274,7 @@ fn new_record(owner: Owner, wanted: Wanted<'_>) -> Record {
         made: Record::now(),
         asked: request.size,
         erase: request.erase,
-        delete: request.delete,
+        source: request.source.as_ref().map(|place| place.id.clone()),
         root_mode: request.root_mode,
         grow: None,
         erased: None,
@@ -243,19 +295,15 @@ pub(crate) fn verify(place: &Place, device: &std::fs::File, contents: &Contents)
     Err(LvmError::NotOurs { subject: place.to_string(), why })
 }
 
-/// Exchanges the tags of the state in one commit. By name: a selection that finds nothing would be a success, and the
-/// volume would be formatted once more after it was used.
-pub(crate) fn swap_state(lvm: Lvm<'_>, place: &Place, from: &State, to: &State) -> Result<()> {
+/// Puts `new` down in place of `old`, in one commit. By name: a selection that finds nothing would be a success, and a
+/// volume that was used would be formatted once more.
+pub(crate) fn retag(lvm: Lvm<'_>, place: &Place, old: &Record, new: &Record) -> Result<()> {
     let subject = place.to_string();
-    let (old, new) = (from.tags(), to.tags());
-    let mut words = Vec::new();
-    for tag in &old {
-        words.extend(["--deltag", tag]);
+    let changes = old.changes_to(new);
+    if changes.is_empty() {
+        return Ok(());
     }
-    for tag in &new {
-        words.extend(["--addtag", tag]);
-    }
-    words.push(&subject);
+    let words: Vec<&str> = changes.iter().map(String::as_str).chain([&*subject]).collect();
     lvm.change(&subject, "lvchange", &words)
 }
 
@@ -279,11 +327,10 @@ pub(crate) fn find_ready(lvm: Lvm<'_>, place: &Place) -> Result<(Box<Found>, Con
 fn activated(lvm: Lvm<'_>, place: &Place, found: &Found, contents: Contents) -> Result<Ready> {
     let node = node::ensure_active(lvm, place, found)?;
     Ok(Ready {
+        record: found.record.clone(),
         contents,
         node,
         size: found.volume.size,
         blocks: if found.volume.pool.is_empty() { Blocks::Allocated } else { Blocks::Thin },
-        root_mode: found.record.root_mode,
-        grow: found.record.grow,
     })
 }

@@ -47,6 +47,8 @@ impl LvmDriver {
     fn make(&self, options: &Options) -> Result<PathBuf> {
         let request = LvmRequest::persistent(options)?;
         let _lock = self.locks.lock(&request.place.mapped())?;
+        let _source_lock =
+            request.source.as_ref().map(|source| self.locks.lock(&source.mapped())).transpose()?;
         let lvm = self.machine().lvm;
         let known = look_up(lvm, &request.place).known()?;
         create::ensure(lvm, known, Wanted { request: &request, mount_dir: None })?;

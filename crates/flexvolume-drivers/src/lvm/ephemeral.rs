@@ -173,11 +173,12 @@ impl LvmEphemeral {
     /// Removes the unmounted volume, its lock's file, and then the claim.
     fn remove(&self, place: &Place, mount_dir: &Path, lock: Lock) -> Result<()> {
         match look_up(self.lvm(), place) {
+            // Only a mount that failed because of it could have claimed another mount dir's volume, or another owner's.
             Lookup::Present(found) if !belongs_to(&found.record, mount_dir) => {}
-            // Another owner's volume of the name was never ours to mount.
             Lookup::NotOurs(_) => {}
             Lookup::CannotKnow(error) => return Err(error),
-            Lookup::Present(_) | Lookup::Absent(_) => remove::destroy(self.lvm(), place)?,
+            Lookup::Present(found) => remove::destroy(self.lvm(), place, found, None)?,
+            Lookup::Absent(vacancy) => remove::finish_all(self.lvm(), place, &vacancy)?,
         }
         hit("lvm-ephemeral.removed");
         lock.discard()?;

@@ -7,13 +7,14 @@ use flexvolume_os::failpoint::hit;
 use flexvolume_os::runner::{Ended, Output, StartFailure};
 use flexvolume_os::tools::BLKDISCARD;
 
+use super::create::retag;
 use super::error::{LvmError, Result};
 use super::lookup::Found;
 use super::name::{self, Place};
 use super::node::{self, Node};
-use super::request::Erase;
-use super::tags::erased_tag;
+use super::tags::Record;
 use super::tool::{Lvm, tail};
+use crate::request::Erase;
 
 /// Bytes that are erased in one go.
 const PIECE: u64 = 1 << 30;
@@ -50,14 +51,8 @@ pub(crate) fn erase(lvm: Lvm<'_>, place: &Place, found: &Found) -> Result<()> {
 }
 
 fn put_down(lvm: Lvm<'_>, quarantined: &Place, found: &Found, done: u64) -> Result<()> {
-    let subject = quarantined.to_string();
-    let (old, new) = (found.record.erased.map(erased_tag), erased_tag(done));
-    let mut words = vec!["--addtag", &new];
-    if let Some(old) = &old {
-        words.extend(["--deltag", old]);
-    }
-    words.push(&subject);
-    lvm.change(&subject, "lvchange", &words)
+    let new = Record { erased: Some(done), ..found.record.clone() };
+    retag(lvm, quarantined, &found.record, &new)
 }
 
 /// Discards the piece, or overwrites it with zeros; also where the disk cannot discard.

@@ -5,13 +5,13 @@ use std::time::Duration;
 use flexvolume_os::failpoint::hit;
 use flexvolume_os::filesystem::{self, GrowTarget};
 
-use super::create::{self, Ready};
+use super::create::{self, Ready, retag};
 use super::error::{LvmError, Result};
 use super::lookup::Found;
 use super::mount::mount_points;
 use super::name::Place;
 use super::request::round_up;
-use super::tags::grow_tag;
+use super::tags::Record;
 use super::tool::{Lvm, Machine};
 use crate::error::RequestError;
 
@@ -32,7 +32,8 @@ pub(crate) fn grow(lvm: Lvm<'_>, place: &Place, wanted: u64) -> Result<u64> {
         return Ok(found.volume.size);
     }
     room_for(&found, place, wanted)?;
-    owe(lvm, place, &found, wanted)?;
+    retag(lvm, place, &found.record, &Record { grow: Some(wanted), ..found.record.clone() })?;
+    hit("lvm.growing");
     let (subject, size) = (place.to_string(), format!("{wanted}b"));
     // Never `lvresize`, which would shrink a volume that is larger meanwhile.
     lvm.change(&subject, "lvextend", &["-L", &size, &subject])?;
@@ -50,34 +51,18 @@ fn room_for(found: &Found, place: &Place, wanted: u64) -> Result<()> {
     Err(LvmError::Full { vg: found.group.name.clone(), subject: place.to_string(), needed, free })
 }
 
-/// Puts down that the volume shall grow, before it does.
-fn owe(lvm: Lvm<'_>, place: &Place, found: &Found, wanted: u64) -> Result<()> {
-    if found.record.grow == Some(wanted) {
-        return Ok(());
-    }
-    let subject = place.to_string();
-    let (new, old) = (grow_tag(wanted), found.record.grow.map(grow_tag));
-    let mut words = vec!["--addtag", &new];
-    if let Some(old) = &old {
-        words.extend(["--deltag", old]);
-    }
-    words.push(&subject);
-    lvm.change(&subject, "lvchange", &words)?;
-    hit("lvm.growing");
-    Ok(())
-}
-
 /// Grows the file system of a volume, which is mounted somewhere, to the size of its device.
 pub(crate) fn grow_filesystem(machine: Machine<'_>, place: &Place) -> Result<()> {
     let ready = create::ready(machine.lvm, place)?;
-    // Asked for also when nothing is owed: the file system may be behind all the same.
-    grow_mounted(machine, place, &ready, ready.grow.unwrap_or(0))
+    // Also when nothing is owed: the file system may be behind all the same.
+    grow_mounted(machine, place, &ready)
 }
 
-/// The same, for a volume that has been looked at already. First the volume is made `owed` bytes large, should a crash
-/// have come between the record and the act.
-pub(crate) fn grow_mounted(machine: Machine<'_>, place: &Place, ready: &Ready, owed: u64) -> Result<()> {
+/// The same, for a volume that has been looked at already. First the volume gets the size that it is owed, should a
+/// crash have come between the record and the act.
+pub(crate) fn grow_mounted(machine: Machine<'_>, place: &Place, ready: &Ready) -> Result<()> {
     let subject = place.to_string();
+    let owed = ready.record.grow.unwrap_or_default();
     if owed > ready.size {
         machine.lvm.change(&subject, "lvextend", &["-L", &format!("{owed}b"), &subject])?;
         hit("lvm.extended");
@@ -94,8 +79,8 @@ pub(crate) fn grow_mounted(machine: Machine<'_>, place: &Place, ready: &Ready, o
     };
     filesystem::grow(machine.lvm.runner, &target)?;
     hit("lvm.grown");
-    if let Some(owed) = ready.grow {
-        machine.lvm.change(&subject, "lvchange", &["--deltag", &grow_tag(owed), &subject])?;
+    if ready.record.grow.is_some() {
+        retag(machine.lvm, place, &ready.record, &Record { grow: None, ..ready.record.clone() })?;
         hit("lvm.grown-recorded");
     }
     Ok(())

@@ -16,6 +16,7 @@ mod lookup;
 mod mount;
 mod name;
 mod node;
+mod origin;
 mod pool;
 mod remove;
 mod report;

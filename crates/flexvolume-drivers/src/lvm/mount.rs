@@ -9,13 +9,12 @@ use flexvolume_os::filesystem::FsType;
 use flexvolume_os::mount::{Access, FileSystemMount, MountPoint, Mounter};
 use rustix::fs::OFlags;
 
-use super::create::{Blocks, Ready, verify};
+use super::create::{Blocks, Ready, retag, verify};
 use super::error::{LvmError, Result};
 use super::grow;
 use super::name::Place;
 use super::node::{self, Node};
-use super::tags::mode_tag;
-use super::tool::{Lvm, Machine};
+use super::tool::Machine;
 use crate::device::{self, Already, Target};
 
 /// What is mounted at a path.
@@ -114,12 +113,15 @@ pub(crate) fn mount(machine: Machine<'_>, place: &Place, ready: &Ready, target: 
 
 /// What is owed to a volume once it is mounted: the mode of a new root directory, growth that was recorded.
 fn after_mount(machine: Machine<'_>, place: &Place, ready: &Ready, target: Target<'_>) -> Result<()> {
-    if let Some(mode) = ready.root_mode {
-        set_root_mode(machine.lvm, place, target, mode)?;
+    let mut record = ready.record.clone();
+    if let Some(mode) = record.root_mode.take() {
+        set_root_mode(target, mode)?;
+        retag(machine.lvm, place, &ready.record, &record)?;
     }
-    if let Some(size) = ready.grow {
+    if record.grow.is_some() {
+        let opened = Ready { record, node: ready.node.clone(), contents: ready.contents.clone(), ..*ready };
         // A volume that did not grow is of use as it is; `expandfs` tries again, and says why.
-        let _ = grow::grow_mounted(machine, place, ready, size);
+        let _ = grow::grow_mounted(machine, place, &opened);
     }
     Ok(())
 }
@@ -133,14 +135,13 @@ pub(crate) fn mount_points(node: &Node, mounter: &dyn Mounter) -> Result<Vec<Pat
 }
 
 /// Gives a new root directory its mode, once: from then on it is its users'.
-fn set_root_mode(lvm: Lvm<'_>, place: &Place, target: Target<'_>, mode: u32) -> Result<()> {
+fn set_root_mode(target: Target<'_>, mode: u32) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::open(target.path, flags, rustix::fs::Mode::empty())
         .and_then(|root| rustix::fs::fchmod(root, rustix::fs::Mode::from_raw_mode(mode)))
         .map_err(|errno| node::step("set the mode of", target.path)(errno.into()))?;
     hit("lvm.opened");
-    let subject = place.to_string();
-    lvm.change(&subject, "lvchange", &["--deltag", &mode_tag(mode), &subject])
+    Ok(())
 }
 
 fn mount_options(ready: &Ready, access: Access) -> Vec<String> {

@@ -2,33 +2,38 @@
 
 use flexvolume_os::failpoint::hit;
 
-use super::create::swap_state;
+use super::create::retag;
 use super::erase;
 use super::error::{LvmError, Result};
-use super::lookup::{self, Found, Known, look_up};
+use super::lookup::{self, Found, Vacancy};
 use super::name::{self, Place};
 use super::node;
-use super::tags::State;
+use super::tags::{Record, State};
 use super::tool::Lvm;
+use crate::request::Erase;
 
-/// Gives the data of a volume up and removes it: the place is absent afterwards, and so is what earlier calls have left of
-/// it in quarantine. The caller holds its lock. Repeatable after a crash anywhere.
-pub(crate) fn destroy(lvm: Lvm<'_>, place: &Place) -> Result<()> {
-    match look_up(lvm, place).known()? {
-        Known::Absent(vacancy) => {
-            for found in &vacancy.quarantined {
-                finish(lvm, place, found)?;
-            }
-            Ok(())
-        }
-        Known::Present(found) => {
-            refuse_needed(lvm, place)?;
-            node::refuse_used(place, &found)?;
-            give_up(lvm, place, &found)?;
-            quarantine(lvm, place, &found)?;
-            finish(lvm, place, &found)
-        }
-    }
+/// Gives the data of a volume up and removes it. `erase` overrules what its tags say. The caller holds its lock. Repeatable
+/// after a crash anywhere.
+pub(crate) fn destroy(
+    lvm: Lvm<'_>,
+    place: &Place,
+    mut found: Box<Found>,
+    erase: Option<Erase>,
+) -> Result<()> {
+    refuse_needed(lvm, place)?;
+    node::refuse_used(place, &found)?;
+    let removing =
+        Record { state: State::Removing, erase: erase.unwrap_or(found.record.erase), ..found.record.clone() };
+    retag(lvm, place, &found.record, &removing)?;
+    hit("lvm.removing");
+    found.record = removing;
+    quarantine(lvm, place, &found)?;
+    finish(lvm, place, &found)
+}
+
+/// Goes on with what earlier calls have left of a volume in quarantine.
+pub(crate) fn finish_all(lvm: Lvm<'_>, place: &Place, vacancy: &Vacancy) -> Result<()> {
+    vacancy.quarantined.iter().try_for_each(|found| finish(lvm, place, found))
 }
 
 /// Removes a volume that holds nobody's data: one that never became ready, or one that is being removed already.
@@ -50,16 +55,6 @@ fn refuse_needed(lvm: Lvm<'_>, place: &Place) -> Result<()> {
         return Ok(());
     }
     Err(LvmError::Needed { subject: place.to_string(), dependents: dependents.join(", ") })
-}
-
-/// Puts down that the data is given up.
-fn give_up(lvm: Lvm<'_>, place: &Place, found: &Found) -> Result<()> {
-    if found.record.state == State::Removing {
-        return Ok(());
-    }
-    swap_state(lvm, place, &found.record.state, &State::Removing)?;
-    hit("lvm.removing");
-    Ok(())
 }
 
 /// Frees the name of a volume that must be erased first. Its blocks stay allocated, so LVM gives them to nobody.

@@ -1,11 +1,13 @@
 //! Options of the LVM drivers, typed.
 
+use std::fmt;
+
 use flexvolume::{Access, Bytes, Options};
 use flexvolume_os::filesystem::FsType;
 
 use super::name::{Place, PoolName, VgName};
 use crate::error::RequestError;
-use crate::request::{fs_type, refuse_unknown, root_mode};
+use crate::request::{Erase, erase, fs_type, refuse_unknown, root_mode};
 
 const VOLUME_GROUP: &str = "volumegroup";
 const VOLUME_ID: &str = "volumeID";
@@ -16,7 +18,7 @@ const MIRRORS: &str = "mirrors";
 const POOL: &str = "pool";
 const POOL_SIZE: &str = "poolSize";
 const ERASE: &str = "erase";
-const DELETE_POLICY: &str = "deletePolicy";
+const SOURCE: &str = "source";
 const MODE: &str = "mode";
 
 /// What both drivers understand.
@@ -27,53 +29,6 @@ const SECTOR: u64 = 512;
 
 /// The mode of a new ephemeral volume's root directory: any container user may write, as in an `emptyDir`.
 const EPHEMERAL_MODE: u32 = 0o777;
-
-/// What is done to the blocks of a volume before the volume group may give them to another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Erase {
-    /// Nothing.
-    None,
-    /// The disk is told that they are unused.
-    Discard,
-    /// They are overwritten with zeros.
-    Zero,
-}
-
-impl Erase {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Erase::None => "none",
-            Erase::Discard => "discard",
-            Erase::Zero => "zero",
-        }
-    }
-
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Erase::None, Erase::Discard, Erase::Zero].into_iter().find(|erase| erase.as_str() == text)
-    }
-}
-
-/// Whether the driver may remove the volume by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DeletePolicy {
-    /// It stays until somebody removes it by hand.
-    Retain,
-    /// It goes when its user is gone.
-    Delete,
-}
-
-impl DeletePolicy {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            DeletePolicy::Retain => "retain",
-            DeletePolicy::Delete => "delete",
-        }
-    }
-
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        [DeletePolicy::Retain, DeletePolicy::Delete].into_iter().find(|policy| policy.as_str() == text)
-    }
-}
 
 /// How the blocks lie on the disks of the volume group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +48,18 @@ pub(crate) enum Layout {
     },
 }
 
+/// As in the options.
+impl fmt::Display for Layout {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Layout::Linear => out.write_str("linear"),
+            Layout::Striped(stripes) => write!(out, "striped over {stripes} disks"),
+            Layout::Raid1(mirrors) => write!(out, "raid1 with {mirrors} mirrors"),
+            Layout::Thin { pool, .. } => write!(out, "thin in {}", pool.as_str()),
+        }
+    }
+}
+
 /// What a volume should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LvmRequest {
@@ -102,7 +69,8 @@ pub(crate) struct LvmRequest {
     pub(crate) fs_type: FsType,
     pub(crate) layout: Layout,
     pub(crate) erase: Erase,
-    pub(crate) delete: DeletePolicy,
+    /// The id of the volume that this one begins as a copy of.
+    pub(crate) source: Option<Place>,
     pub(crate) access: Access,
     pub(crate) root_mode: Option<u32>,
 }
@@ -110,9 +78,16 @@ pub(crate) struct LvmRequest {
 impl LvmRequest {
     /// Reads the options of `lvm`.
     pub(crate) fn persistent(options: &Options) -> Result<Self, RequestError> {
-        let known: Vec<_> = KNOWN.into_iter().chain([VOLUME_ID, DELETE_POLICY]).collect();
+        let known: Vec<_> = KNOWN.into_iter().chain([VOLUME_ID, SOURCE]).collect();
         refuse_unknown(options, &known)?;
-        Self::read(options, options.get(VOLUME_ID).unwrap_or(&options.volume_name), DeletePolicy::Retain)
+        let request = Self::read(options, options.get(VOLUME_ID).unwrap_or(&options.volume_name))?;
+        let Some(id) = options.get(SOURCE) else { return Ok(request) };
+        let source = Place::of(request.place.vg.clone(), id)?;
+        if source == request.place {
+            let why = "a volume is no copy of itself".to_owned();
+            return Err(RequestError::Value { key: SOURCE, value: id.to_owned(), why });
+        }
+        Ok(Self { source: Some(source), ..request })
     }
 
     /// Reads the options of `lvm-ephemeral`; the volume's id is the pod's uid and the volume's name.
@@ -121,11 +96,11 @@ impl LvmRequest {
         let pod = options.pod.as_ref().filter(|pod| !pod.uid.is_empty());
         let pod = pod.ok_or(RequestError::NoPod { key: "kubernetes.io/pod.uid" })?;
         let id = format!("{}/{}", pod.uid, options.volume_name);
-        let request = Self::read(options, &id, DeletePolicy::Delete)?;
+        let request = Self::read(options, &id)?;
         Ok(Self { root_mode: request.root_mode.or(Some(EPHEMERAL_MODE)), ..request })
     }
 
-    fn read(options: &Options, id: &str, delete: DeletePolicy) -> Result<Self, RequestError> {
+    fn read(options: &Options, id: &str) -> Result<Self, RequestError> {
         let vg = options.get(VOLUME_GROUP).ok_or(RequestError::Missing {
             key: VOLUME_GROUP,
             meaning: "the volume group in which the volume is made, such as \"vg0\" (`vgs` lists them)",
@@ -138,10 +113,8 @@ impl LvmRequest {
             })?,
             fs_type: fs_type(options)?,
             layout: layout(options)?,
-            erase: word(options, ERASE, Erase::parse, "it is \"none\", \"discard\" or \"zero\"")?
-                .unwrap_or(Erase::None),
-            delete: word(options, DELETE_POLICY, DeletePolicy::parse, "it is \"retain\" or \"delete\"")?
-                .unwrap_or(delete),
+            erase: erase(options)?.unwrap_or_default(),
+            source: None,
             access: options.access,
             root_mode: root_mode(options)?,
         };
@@ -201,17 +174,6 @@ fn count(
     })
 }
 
-fn word<T>(
-    options: &Options,
-    key: &'static str,
-    parse: impl Fn(&str) -> Option<T>,
-    why: &str,
-) -> Result<Option<T>, RequestError> {
-    let Some(text) = options.get(key) else { return Ok(None) };
-    let refuse = || RequestError::Value { key, value: text.to_owned(), why: why.to_owned() };
-    parse(text).map(Some).ok_or_else(refuse)
-}
-
 /// A size as Kubernetes writes it, or with LVM's small letters (`1024m`, `1g`), which are powers of 1024.
 fn size(options: &Options, key: &'static str) -> Result<Option<u64>, RequestError> {
     let Some(text) = options.get(key) else { return Ok(None) };
@@ -264,7 +226,7 @@ mod tests {
         assert_eq!(request.place.to_string(), "vg0/fv.data");
         assert_eq!((request.size, request.fs_type), (64 << 20, FsType::Ext4));
         assert_eq!((request.layout, request.erase), (Layout::Linear, Erase::None));
-        assert_eq!((request.delete, request.root_mode), (DeletePolicy::Retain, None));
+        assert_eq!((request.source, request.root_mode), (None, None));
     }
 
     #[test]
@@ -350,7 +312,7 @@ mod tests {
         given.pod = Some(PodReference { uid: "0b5c-11".to_owned(), ..PodReference::default() });
         let request = LvmRequest::ephemeral(&given).unwrap();
         assert_eq!(request.place.to_string(), "vg0/fv.0b5c.11++data");
-        assert_eq!((request.delete, request.root_mode), (DeletePolicy::Delete, Some(0o777)));
+        assert_eq!(request.root_mode, Some(0o777));
         given.user.insert("volumeID".to_owned(), "x".to_owned());
         LvmRequest::ephemeral(&given).unwrap_err();
     }

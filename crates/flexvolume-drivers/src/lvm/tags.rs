@@ -10,7 +10,7 @@
 //! | `flexvol.made=1764032400:67108864` | when it was made (seconds since 1970), and the bytes that were asked for |
 //! | `flexvol.fs=ext4:<UUID>` | its file system, once it is ready |
 //! | `flexvol.erase=zero` | what is done to its blocks before they are given back; absent is `none` |
-//! | `flexvol.delete=delete` | whether the driver removes it; absent is `retain` |
+//! | `flexvol.source=pvc-1d22` | the id of the volume that it began as a copy of |
 //! | `flexvol.mode=1777` | the mode that the root directory shall have (octal); gone when it has it |
 //! | `flexvol.grow=134217728` | the bytes that it shall grow to; gone when the file system has grown |
 //! | `flexvol.erased=1073741824` | while it is removed: the bytes from its beginning that are erased already |
@@ -20,7 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use flexvolume_os::filesystem::FsType;
 
-use super::request::{DeletePolicy, Erase};
+use crate::request::Erase;
 
 const PREFIX: &str = "flexvol.";
 
@@ -99,7 +99,7 @@ pub(crate) struct Record {
     /// Bytes asked for when it was made.
     pub(crate) asked: u64,
     pub(crate) erase: Erase,
-    pub(crate) delete: DeletePolicy,
+    pub(crate) source: Option<String>,
     pub(crate) root_mode: Option<u32>,
     pub(crate) grow: Option<u64>,
     pub(crate) erased: Option<u64>,
@@ -132,14 +132,20 @@ impl Record {
         if self.erase != Erase::None {
             tags.push(format!("{PREFIX}erase={}", self.erase.as_str()));
         }
-        if self.delete != DeletePolicy::Retain {
-            tags.push(format!("{PREFIX}delete={}", self.delete.as_str()));
-        }
+        tags.extend(self.source.as_ref().map(|id| format!("{PREFIX}source={}", encode(id))));
         tags.extend(self.root_mode.map(mode_tag));
         tags.extend(self.grow.map(grow_tag));
         tags.extend(self.erased.map(erased_tag));
         tags.extend(self.mount_dir.as_ref().map(|name| format!("{PREFIX}dir={name}")));
         tags
+    }
+
+    /// The words that make LVM put `new` down in place of this one.
+    pub(crate) fn changes_to(&self, new: &Self) -> Vec<String> {
+        let (old, new) = (self.tags(), new.tags());
+        let gone = old.iter().filter(|tag| !new.contains(tag)).map(|tag| ("--deltag", tag));
+        let come = new.iter().filter(|tag| !old.contains(tag)).map(|tag| ("--addtag", tag));
+        gone.chain(come).flat_map(|(word, tag)| [word.to_owned(), tag.clone()]).collect()
     }
 
     /// Reads LVM's list of tags, joined by commas.
@@ -160,15 +166,15 @@ pub(crate) fn id_tag(id: &str) -> String {
     format!("{PREFIX}id={}", encode(id))
 }
 
-pub(crate) fn mode_tag(mode: u32) -> String {
+fn mode_tag(mode: u32) -> String {
     format!("{PREFIX}mode={mode:o}")
 }
 
-pub(crate) fn grow_tag(bytes: u64) -> String {
+fn grow_tag(bytes: u64) -> String {
     format!("{PREFIX}grow={bytes}")
 }
 
-pub(crate) fn erased_tag(bytes: u64) -> String {
+fn erased_tag(bytes: u64) -> String {
     format!("{PREFIX}erased={bytes}")
 }
 
@@ -213,8 +219,8 @@ impl<'a> Facts<'a> {
             state: self.state()?,
             made,
             asked,
-            erase: self.read("erase", Erase::parse)?.unwrap_or(Erase::None),
-            delete: self.read("delete", DeletePolicy::parse)?.unwrap_or(DeletePolicy::Retain),
+            erase: self.read("erase", Erase::parse)?.unwrap_or_default(),
+            source: self.read("source", decode)?,
             root_mode: self.read("mode", |text| u32::from_str_radix(text, 8).ok())?,
             grow: self.read("grow", |text| text.parse().ok())?,
             erased: self.read("erased", |text| text.parse().ok())?,
@@ -282,7 +288,7 @@ mod tests {
             made: 7,
             asked: 64 << 20,
             erase: Erase::None,
-            delete: DeletePolicy::Retain,
+            source: None,
             root_mode: None,
             grow: None,
             erased: None,
@@ -302,7 +308,7 @@ mod tests {
         let full = Record {
             state: ready(),
             erase: Erase::Zero,
-            delete: DeletePolicy::Delete,
+            source: Some("pvc-1d22".to_owned()),
             root_mode: Some(0o1777),
             grow: Some(1),
             erased: Some(2),
@@ -310,7 +316,7 @@ mod tests {
             ..record()
         };
         let rest =
-            ["state=ready", "fs=xfs:5a5a", "made=7:67108864", "erase=zero", "delete=delete", "mode=1777"];
+            ["state=ready", "fs=xfs:5a5a", "made=7:67108864", "erase=zero", "source=pvc-1d22", "mode=1777"];
         for tag in rest.into_iter().chain(["grow=1", "erased=2", "dir=0123456789abcdef"]) {
             assert!(full.tags().contains(&format!("flexvol.{tag}")), "{tag}");
         }
@@ -323,6 +329,15 @@ mod tests {
         tags.sort();
         tags.insert(1, "somebody.elses".to_owned());
         assert_eq!(Record::read(&tags.join(",")), Reading::Record(Box::new(written)));
+    }
+
+    #[test]
+    fn only_what_changes_is_said() {
+        let new = Record { state: ready(), grow: Some(9), ..record() };
+        let words = record().changes_to(&new).join(" ");
+        let expected = "--deltag flexvol.state=creating --addtag flexvol.state=ready --addtag flexvol.fs=xfs:5a5a --addtag flexvol.grow=9";
+        assert_eq!(words, expected);
+        assert_eq!(new.changes_to(&new), [""; 0]);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Volume groups to test with.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::support::{self, Answer, Program, World, installed, options, tool};
+use crate::support::{self, Answer, Program, World, installed, options, pod_options, tool};
 
 /// A world with a volume group of its own, on loop devices.
 pub(crate) struct Group {
@@ -93,6 +96,15 @@ impl Group {
     pub(crate) fn take_away(&mut self, disk: usize) {
         let device = self.devices.remove(disk);
         tool("losetup", &["-d", &device]);
+        // It is gone when the last program that looks at it (udev) is done.
+        let backing = format!("/sys/block/{}/loop/backing_file", device.trim_start_matches("/dev/"));
+        for _ in 0..2000 {
+            if !Path::new(&backing).exists() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("{device} does not go");
     }
 
     /// Attaches a file of the world as another disk of the group.
@@ -152,4 +164,24 @@ impl Group {
     pub(crate) fn mapped(&self) -> String {
         format!("/dev/mapper/{}-fv.data", self.vg.replace('-', "--"))
     }
+}
+
+/// The pod of ephemeral volumes.
+const POD: &str = "0b5c8f1e-6d1a-4c55-9d3e-2f6a1c0e7b11";
+/// What must not be left of a volume that was erased.
+pub(crate) const MARKER: &[u8] = b"a secret of an earlier pod, which nobody else must ever see";
+
+/// Options of the ephemeral volume `data` of the pod.
+pub(crate) fn ephemeral_options(group: &Group, user: &[(&str, &str)]) -> String {
+    let all: Vec<_> = [("volumegroup", &*group.vg)].into_iter().chain(user.iter().copied()).collect();
+    pod_options(POD, &all)
+}
+
+/// Whether the bytes are anywhere on the free space of the group.
+pub(crate) fn is_left(group: &Group, marker: &[u8]) -> bool {
+    group.lvm(&["lvcreate", "-q", "-y", "-Zn", "-Wn", "-l", "100%FREE", "-n", "all", &group.vg]);
+    let mut bytes = Vec::new();
+    fs::File::open(format!("/dev/{}/all", group.vg)).unwrap().read_to_end(&mut bytes).unwrap();
+    group.lvm(&["lvremove", "-q", "-y", &format!("{}/all", group.vg)]);
+    bytes.windows(marker.len()).any(|window| window == marker)
 }

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 
 use crate::group::{Group, mapper_is_missing};
-use crate::support::{Answer, Program, crash_points, installed, tool};
+use crate::support::{Answer, Program, installed, tool};
 
 const MIB: u64 = 1 << 20;
 
@@ -191,49 +191,6 @@ fn another_file_system_in_the_volume_is_never_mounted_nor_formatted() {
     drop(device);
     volume.mount().failure(&["holds no ext4 superblock", recorded]);
     assert_eq!(volume.group.column("fv.data", "lv_tags"), tags);
-}
-
-/// What an earlier owner had there: a file system with a file, all over the disk.
-fn leave_data_of_an_earlier_owner(group: &Group) {
-    group.lvm(&["lvcreate", "-q", "-y", "-l", "100%FREE", "-n", "earlier", &group.vg]);
-    let device = format!("/dev/{}/earlier", group.vg);
-    tool("mkfs.ext4", &["-q", "-F", "-U", "11111111-2222-4333-8444-555555555555", &device]);
-    group.lvm(&["lvremove", "-q", "-y", &format!("{}/earlier", group.vg)]);
-}
-
-#[test]
-fn a_driver_that_is_killed_at_any_step_of_the_making_is_taken_up_by_the_next_call() {
-    if mapper_is_missing("a_driver_that_is_killed_at_any_step_of_the_making_is_taken_up_by_the_next_call") {
-        return;
-    }
-    let begun = |group: &Group| {
-        leave_data_of_an_earlier_owner(group);
-        group.options("", &[("size", "16Mi")])
-    };
-    let first = Group::new(1, 64);
-    let options = begun(&first);
-    let points = crash_points(&first.world, Program::Lvm, &["waitforattach", "", &options]);
-    assert!(points.iter().any(|point| point.starts_with("lvm.formatted")), "{points:?}");
-    for point in points {
-        let group = Group::new(1, 64);
-        let options = begun(&group);
-        let setting = format!("{point}=abort");
-        let died = group.world.call_with(
-            Program::Lvm,
-            &["waitforattach", "", &options],
-            &[("FLEXVOL_FAILPOINT", &setting)],
-        );
-        assert_eq!(died.signal, Some(9), "{point}");
-        let volume = Volume { options, group };
-        volume.make().success();
-        volume.mount().success();
-        let names: Vec<_> =
-            fs::read_dir(volume.target()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, ["lost+found"], "{point}");
-        assert_eq!(volume.group.volumes(), ["fv.data"], "{point}");
-        let tags = volume.group.column("fv.data", "lv_tags");
-        assert!(tags.contains("state=ready") && !tags.contains("11111111"), "{point}: {tags}");
-    }
 }
 
 #[test]

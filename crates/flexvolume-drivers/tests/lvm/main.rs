@@ -9,6 +9,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod copies;
 mod ephemeral;
 mod group;
 mod life;
