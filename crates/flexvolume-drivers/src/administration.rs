@@ -49,7 +49,7 @@ pub(crate) enum Run {
 }
 
 impl Deletion {
-    fn read(options: &Options) -> std::result::Result<Self, RequestError> {
+    pub(crate) fn read(options: &Options) -> std::result::Result<Self, RequestError> {
         let wrong = |key: &'static str, value: &str, why: String| {
             Err(RequestError::Value { key, value: value.to_owned(), why })
         };

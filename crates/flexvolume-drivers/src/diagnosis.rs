@@ -90,7 +90,7 @@ fn loops() -> Finding {
     }
 }
 
-fn file_system_tools(runner: &dyn Runner) -> impl Iterator<Item = Finding> + '_ {
+pub(crate) fn file_system_tools(runner: &dyn Runner) -> impl Iterator<Item = Finding> + '_ {
     TOOL_SETS.iter().map(|set| {
         let subject = format!("tools of {}", set.fs_type);
         let missing: Vec<_> = set.tools.iter().filter(|tool| tool.find().is_none()).collect();

@@ -258,7 +258,7 @@ pub(crate) fn mount_dir(encoded: &str) -> Option<PathBuf> {
 
 /// Whether the pod's directory `…/pods/<uid>` is gone, while the one of all pods is there: it might be on a disk that is
 /// not mounted.
-fn is_pod_gone(mount_dir: &Path) -> bool {
+pub(crate) fn is_pod_gone(mount_dir: &Path) -> bool {
     let Some(pod) = mount_dir.ancestors().nth(3) else { return false };
     let Some(pods) = pod.parent().filter(|pods| pods.file_name().is_some_and(|name| name == "pods")) else {
         return false;

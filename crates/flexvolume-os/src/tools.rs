@@ -40,6 +40,8 @@ pub const BTRFS: Tool = Tool { name: "btrfs", package: "btrfs-progs" };
 
 /// Discards or overwrites the blocks of a device.
 pub const BLKDISCARD: Tool = Tool { name: "blkdiscard", package: "util-linux" };
+/// Checks the metadata of a thin pool; LVM runs it.
+pub const THIN_CHECK: Tool = Tool { name: "thin_check", package: "thin-provisioning-tools" };
 /// Logical volumes: every command of LVM is an argument of this program.
 pub const LVM: Tool = Tool { name: "lvm", package: "lvm2" };
 /// Gives a btrfs file system another UUID.

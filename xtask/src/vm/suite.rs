@@ -26,7 +26,8 @@ pub(super) enum Length {
 }
 
 /// Test programs that pass on any Linux as they do in the machine, so that a quick run leaves them out.
-const ELSEWHERE: [&str; 5] = ["calls", "failpoint", "loop_ephemeral", "loop_file", "namespace"];
+const ELSEWHERE: [&str; 6] =
+    ["calls", "failpoint", "loop_ephemeral", "loop_file", "lvm_metadata", "namespace"];
 
 /// What the tests of volume groups use, and, for what must survive a power cut, a third one.
 const DISKS: [(&str, u64); 3] = [("disk1", 2 << 30), ("disk2", 256 << 20), ("disk3", 2 << 30)];

@@ -19,7 +19,7 @@ use super::tool::Lvm;
 use crate::record::random_uuid;
 use crate::superblock;
 
-/// We activate a volume when it is asked for. (LVM does not take the words for a mirror.)
+/// We activate a volume when it is asked for. (When it makes a mirror, LVM does not take these words.)
 const NO_AUTOACTIVATION: [&str; 2] = ["--setautoactivation", "n"];
 
 /// How long `mkfs` may take. When it is ended, the volume is made again from nothing.
@@ -181,6 +181,11 @@ fn allocated(
     } else {
         allocate(lvm, request, record)?;
         hit("lvm.created");
+        if matches!(request.layout, Layout::Raid1(_)) {
+            let subject = place.to_string();
+            let [word, no] = NO_AUTOACTIVATION;
+            lvm.change(&subject, "lvchange", &[word, no, &subject])?;
+        }
     }
     let node = node::prove(place, &group.uuid, size)?;
     hit("lvm.proved");

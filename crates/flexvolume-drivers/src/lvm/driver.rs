@@ -1,16 +1,21 @@
 //! The driver `lvm`: persistent volumes in a volume group.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use flexvolume::{Attachment, Capabilities, DeviceMount, Driver, Error, Expansion, Options};
+use flexvolume::{
+    Attachment, Capabilities, Capacity, DeviceMount, Driver, Error, Expansion, Finding, Options,
+    VolumeDescription,
+};
 use flexvolume_os::System;
 
+use super::administration::Administration;
 use super::create::{self, Wanted};
+use super::diagnosis;
 use super::error::{LvmError, Result};
 use super::grow;
 use super::lookup::look_up;
 use super::mount::{self, Mounted, already_mounted, mounted_at};
-use super::name;
+use super::name::{self, Place};
 use super::request::LvmRequest;
 use super::tags::Owner;
 use super::tool::Machine;
@@ -44,15 +49,23 @@ impl LvmDriver {
         Machine::new(&self.system, Owner::Lvm)
     }
 
-    fn make(&self, options: &Options) -> Result<PathBuf> {
+    fn make(&self, options: &Options) -> Result<Place> {
         let request = LvmRequest::persistent(options)?;
-        let _lock = self.locks.lock(&request.place.mapped())?;
+        let lock = self.locks.lock(&request.place.mapped())?;
+        let outcome = self.make_alone(&request);
+        if outcome.is_err() {
+            // A volume that could not be made leaves nothing, not even the file of its lock.
+            let _ = lock.discard();
+        }
+        outcome.map(|()| request.place)
+    }
+
+    fn make_alone(&self, request: &LvmRequest) -> Result<()> {
         let _source_lock =
             request.source.as_ref().map(|source| self.locks.lock(&source.mapped())).transpose()?;
         let lvm = self.machine().lvm;
         let known = look_up(lvm, &request.place).known()?;
-        create::ensure(lvm, known, Wanted { request: &request, mount_dir: None })?;
-        Ok(request.place.device())
+        create::ensure(lvm, known, Wanted { request, mount_dir: None }).map(drop)
     }
 
     fn mount_volume(&self, mount: DeviceMount<'_>, options: &Options) -> Result<()> {
@@ -72,6 +85,10 @@ impl LvmDriver {
         }
         let ready = create::ready(self.machine().lvm, place)?;
         mount::mount(self.machine(), place, &ready, target)
+    }
+
+    fn administration(&self) -> Administration<'_> {
+        Administration { owner: Owner::Lvm, locks: &self.locks, claims: None, system: &self.system }
     }
 
     fn grow_volume(&self, options: &Options, new_size: u64, which: Grow) -> Result<u64> {
@@ -137,7 +154,7 @@ impl Driver for LvmDriver {
         _device: Option<&str>,
         options: &Options,
     ) -> std::result::Result<String, Error> {
-        Ok(self.make(options)?.display().to_string())
+        Ok(self.make(options)?.device().display().to_string())
     }
 
     fn mount_device(&self, mount: DeviceMount<'_>, options: &Options) -> std::result::Result<(), Error> {
@@ -161,5 +178,26 @@ impl Driver for LvmDriver {
     fn expand_fs(&self, options: &Options, expansion: Expansion<'_>) -> std::result::Result<(), Error> {
         self.grow_volume(options, expansion.new_size, Grow::Both)?;
         Ok(())
+    }
+
+    fn create_volume(&self, options: &Options) -> std::result::Result<VolumeDescription, Error> {
+        let place = self.make(options)?;
+        Ok(self.administration().describe(&place)?)
+    }
+
+    fn delete_volume(&self, options: &Options) -> std::result::Result<Option<VolumeDescription>, Error> {
+        Ok(self.administration().delete(options)?)
+    }
+
+    fn list_volumes(&self, options: &Options) -> std::result::Result<Vec<VolumeDescription>, Error> {
+        Ok(self.administration().list(options)?)
+    }
+
+    fn capacity(&self, options: &Options) -> std::result::Result<Capacity, Error> {
+        Ok(self.administration().capacity(options)?)
+    }
+
+    fn diagnose(&self, options: &Options) -> std::result::Result<Vec<Finding>, Error> {
+        Ok(diagnosis::diagnose(&self.administration(), options)?)
     }
 }

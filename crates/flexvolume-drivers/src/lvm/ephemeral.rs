@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use flexvolume::{Capabilities, Driver, Error, Options};
+use flexvolume::{Capabilities, Capacity, Driver, Error, Finding, Options, VolumeDescription};
 use flexvolume_os::System;
 use flexvolume_os::failpoint::hit;
 use flexvolume_os::lock::Lock;
 use flexvolume_os::mount::Access;
 use serde::{Deserialize, Serialize};
 
+use super::administration::Administration;
 use super::create::{self, Wanted};
+use super::diagnosis;
 use super::error::{LvmError, Result};
 use super::locks::Locks;
 use super::lookup::{self, Known, Lookup, look_up};
@@ -56,6 +58,11 @@ impl LvmEphemeral {
 
     fn lvm(&self) -> Lvm<'_> {
         self.machine().lvm
+    }
+
+    fn administration(&self) -> Administration<'_> {
+        let claims = Some(&self.claims);
+        Administration { owner: Owner::LvmEphemeral, locks: &self.locks, claims, system: &self.system }
     }
 
     fn set_up(&self, mount_dir: &Path, options: &Options) -> Result<()> {
@@ -223,5 +230,21 @@ impl Driver for LvmEphemeral {
 
     fn unmount(&self, mount_dir: &Path) -> std::result::Result<(), Error> {
         Ok(self.take_down(mount_dir)?)
+    }
+
+    fn delete_volume(&self, options: &Options) -> std::result::Result<Option<VolumeDescription>, Error> {
+        Ok(self.administration().delete(options)?)
+    }
+
+    fn list_volumes(&self, options: &Options) -> std::result::Result<Vec<VolumeDescription>, Error> {
+        Ok(self.administration().list(options)?)
+    }
+
+    fn capacity(&self, options: &Options) -> std::result::Result<Capacity, Error> {
+        Ok(self.administration().capacity(options)?)
+    }
+
+    fn diagnose(&self, options: &Options) -> std::result::Result<Vec<Finding>, Error> {
+        Ok(diagnosis::diagnose(&self.administration(), options)?)
     }
 }

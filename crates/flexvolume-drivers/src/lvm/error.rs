@@ -149,6 +149,16 @@ pub enum LvmError {
         /// Bytes of the volume.
         total: u64,
     },
+    /// The volume cannot be deleted for the reason that was given.
+    #[error("{subject} is no orphan of the kind {wanted:?}: it is {actual}; nothing was changed")]
+    NotAnOrphan {
+        /// The logical volume.
+        subject: String,
+        /// The reason.
+        wanted: &'static str,
+        /// What it is.
+        actual: String,
+    },
     /// Others would lose their data with the volume.
     #[error("{subject} is needed by {dependents}: remove those first; nothing was changed")]
     Needed {

@@ -1,9 +1,10 @@
 //! One lock for each volume, across processes.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use flexvolume_os::atomic;
-use flexvolume_os::lock::Lock;
+use flexvolume_os::lock::{Lock, LockError};
 
 use super::error::Result;
 use crate::error::at;
@@ -20,6 +21,12 @@ impl Locks {
     /// In the directory `lvm` of `state`. Both drivers share it.
     pub(crate) fn new(state: &Path) -> Self {
         Self { directory: state.join("lvm") }
+    }
+
+    /// Whether somebody holds the lock of this volume at the moment.
+    pub(crate) fn is_held(&self, mapped: &str) -> bool {
+        let path = self.directory.join(format!("{mapped}.lock"));
+        path.exists() && matches!(Lock::acquire(&path, Duration::ZERO), Err(LockError::Held { .. }))
     }
 
     /// Keeps other calls away from the volume that device-mapper would call `mapped`, in whatever process, until dropped.

@@ -1,7 +1,7 @@
 //! Is the volume there? Present, absent, not ours, or we cannot know.
 
 use super::error::{LvmError, Result};
-use super::name::{self, Place};
+use super::name::{self, Place, VgName};
 use super::report::{self, Group, GroupReport, LV_COLUMNS, LogicalVolume, VG_COLUMNS};
 use super::tags::{Owner, Reading, Record, State, id_tag};
 use super::tool::{Lvm, NoReport};
@@ -62,19 +62,31 @@ pub(crate) enum Known {
 
 /// Looks the volume up: one read of LVM, and more only to say why there is no telling.
 pub(crate) fn look_up(lvm: Lvm<'_>, place: &Place) -> Lookup {
-    let [owner, id, removing] = [lvm.owner.tag(), id_tag(&place.id), State::Removing.tags().concat()];
-    let select =
-        format!("lv_name=\"{}\" || lv_tags={{\"{owner}\" && \"{id}\" && \"{removing}\"}}", place.lv());
-    match read(lvm, place, &select) {
+    match read(lvm, place, &selection(lvm, place)) {
         Ok(report) => classify(report, place, lvm.owner),
         Err(error) => Lookup::CannotKnow(error),
     }
 }
 
+/// Selects the volume of this place, and what is left of earlier ones in quarantine.
+pub(crate) fn selection(lvm: Lvm<'_>, place: &Place) -> String {
+    let [owner, id, removing] = [lvm.owner.tag(), id_tag(&place.id), State::Removing.tags().concat()];
+    format!("lv_name=\"{}\" || lv_tags={{\"{owner}\" && \"{id}\" && \"{removing}\"}}", place.lv())
+}
+
 /// The group of the place, and the volumes in it that `select` names.
 pub(crate) fn read(lvm: Lvm<'_>, place: &Place, select: &str) -> Result<GroupReport> {
-    let vg = place.vg.as_str();
-    let cannot_know = |why: String| LvmError::CannotKnow { subject: place.to_string(), why };
+    read_about(lvm, (&place.vg, place.to_string()), select)
+}
+
+/// A group, and the volumes in it that `select` names.
+pub(crate) fn read_group(lvm: Lvm<'_>, vg: &VgName, select: &str) -> Result<GroupReport> {
+    read_about(lvm, (vg, vg.as_str().to_owned()), select)
+}
+
+fn read_about(lvm: Lvm<'_>, (vg, subject): (&VgName, String), select: &str) -> Result<GroupReport> {
+    let vg = vg.as_str();
+    let cannot_know = |why: String| LvmError::CannotKnow { subject: subject.clone(), why };
     let bytes = match lvm.read(&full_report(vg, select)) {
         Ok(bytes) => bytes,
         Err(NoReport::Failed(error)) => return Err(error),

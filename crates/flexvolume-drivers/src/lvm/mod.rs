@@ -5,12 +5,15 @@
 //! changes are never ended half-way, and whether something is there is decided by what a read finds ([`lookup`]), never
 //! by the text of a message.
 
+mod administration;
 mod create;
+mod diagnosis;
 mod driver;
 mod ephemeral;
 mod erase;
 mod error;
 mod grow;
+mod inventory;
 mod locks;
 mod lookup;
 mod mount;
@@ -21,6 +24,7 @@ mod pool;
 mod remove;
 mod report;
 mod request;
+mod room;
 mod tags;
 mod tool;
 

@@ -161,6 +161,13 @@ fn mount_options(ready: &Ready, access: Access) -> Vec<String> {
     options
 }
 
+/// The device number and the mount point of every mount of a block device.
+pub(crate) fn mapped_sources(mounter: &dyn Mounter) -> Result<Vec<(u64, PathBuf)>> {
+    let table = mounter.table()?;
+    let mounts = table.mounts().iter();
+    Ok(mounts.filter_map(|mount| Some((rdev_of(&mount.source)?, mount.mount_point.clone()))).collect())
+}
+
 fn rdev_of(source: &Path) -> Option<u64> {
     if !source.starts_with("/dev") {
         return None;

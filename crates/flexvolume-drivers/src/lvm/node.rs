@@ -88,6 +88,17 @@ fn find(is_it: impl Fn(&Path) -> bool) -> Option<Node> {
     None
 }
 
+/// All active devices of LVM, below the kernel's names for them.
+pub(crate) fn all() -> Vec<Node> {
+    let Ok(entries) = fs::read_dir("/sys/block") else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .filter(|name| name.starts_with("dm-"))
+        .filter_map(|name| at(&Path::new("/dev").join(name)))
+        .filter(|node| node.uuid.0.starts_with("LVM-"))
+        .collect()
+}
+
 fn fact(directory: &Path, name: &str) -> Option<String> {
     Some(fs::read_to_string(directory.join(name)).ok()?.trim_end().to_owned())
 }

@@ -38,9 +38,12 @@ pub(crate) fn ensure(lvm: Lvm<'_>, place: &Place, pool: &PoolName, size: Option<
 /// A full pool gives its writers errors and does not let them hang; new blocks are zeroed.
 fn make(lvm: Lvm<'_>, place: &Place, pool: &PoolName, size: u64) -> Result<()> {
     let (vg, name, size) = (place.vg.as_str(), pool.as_str(), format!("{size}b"));
-    let words = ["-y", "--type", "thin-pool", "-Zy", "--errorwhenfull", "y", "-L", &size, "-n", name, vg];
-    lvm.change(&format!("{vg}/{name}"), "lvcreate", &words)?;
+    let subject = format!("{vg}/{name}");
+    let words = ["-y", "--type", "thin-pool", "-Zy", "-L", &size, "-n", name, vg];
+    lvm.change(&subject, "lvcreate", &words)?;
     hit("lvm.pool-created");
+    lvm.change(&subject, "lvchange", &["--errorwhenfull", "y", &subject])?;
+    hit("lvm.pool-set");
     Ok(())
 }
 

@@ -20,8 +20,7 @@ pub(crate) fn destroy(
     mut found: Box<Found>,
     erase: Option<Erase>,
 ) -> Result<()> {
-    refuse_needed(lvm, place)?;
-    node::refuse_used(place, &found)?;
+    refuse(lvm, place, &found)?;
     let removing =
         Record { state: State::Removing, erase: erase.unwrap_or(found.record.erase), ..found.record.clone() };
     retag(lvm, place, &found.record, &removing)?;
@@ -38,12 +37,17 @@ pub(crate) fn finish_all(lvm: Lvm<'_>, place: &Place, vacancy: &Vacancy) -> Resu
 
 /// Removes a volume that holds nobody's data: one that never became ready, or one that is being removed already.
 pub(crate) fn clear(lvm: Lvm<'_>, place: &Place, found: &Found) -> Result<()> {
-    refuse_needed(lvm, place)?;
-    node::refuse_used(place, found)?;
+    refuse(lvm, place, found)?;
     if found.record.state == State::Removing {
         quarantine(lvm, place, found)?;
     }
     finish(lvm, place, found)
+}
+
+/// Errs if the volume cannot be removed now.
+pub(crate) fn refuse(lvm: Lvm<'_>, place: &Place, found: &Found) -> Result<()> {
+    refuse_needed(lvm, place)?;
+    node::refuse_used(place, found)
 }
 
 /// LVM removes the snapshots of a volume with it, without a question. (Those in a thin pool live on.)

@@ -4,10 +4,10 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// The columns of a volume group that are asked for.
 pub(crate) const VG_COLUMNS: &str =
-    "vg_name,vg_uuid,vg_extent_size,vg_free_count,vg_missing_pv_count,vg_mda_free";
+    "vg_name,vg_uuid,vg_size,vg_extent_size,vg_free_count,vg_missing_pv_count,vg_mda_free,vg_mda_size";
 
 /// The columns of a logical volume that are asked for.
-pub(crate) const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_size,lv_tags,lv_layout,lv_role,pool_lv,origin,lv_health_status,data_percent,metadata_percent";
+pub(crate) const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_size,lv_tags,lv_layout,lv_role,pool_lv,origin,lv_health_status,lv_when_full,lv_autoactivation,data_percent,metadata_percent";
 
 /// A volume group.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -16,6 +16,9 @@ pub(crate) struct Group {
     pub(crate) name: String,
     #[serde(rename = "vg_uuid")]
     pub(crate) uuid: String,
+    /// Bytes.
+    #[serde(rename = "vg_size", deserialize_with = "number")]
+    pub(crate) size: u64,
     /// Bytes of an extent.
     #[serde(rename = "vg_extent_size", deserialize_with = "number")]
     pub(crate) extent: u64,
@@ -28,12 +31,25 @@ pub(crate) struct Group {
     /// Bytes that are free for metadata.
     #[serde(rename = "vg_mda_free", deserialize_with = "number")]
     pub(crate) metadata_free: u64,
+    /// Bytes of the area for metadata.
+    #[serde(rename = "vg_mda_size", deserialize_with = "number")]
+    pub(crate) metadata_size: u64,
 }
 
 impl Group {
     /// Bytes of so many bytes in whole extents.
     pub(crate) fn in_extents(&self, bytes: u64) -> u64 {
         bytes.checked_next_multiple_of(self.extent.max(1)).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes that metadata can have: half of its area, since the next version is written beside the last one.
+    pub(crate) fn metadata_limit(&self) -> u64 {
+        self.metadata_size / 2
+    }
+
+    /// Bytes that metadata has.
+    pub(crate) fn metadata_used(&self) -> u64 {
+        self.metadata_limit().saturating_sub(self.metadata_free)
     }
 
     /// Free bytes.
@@ -70,6 +86,12 @@ pub(crate) struct LogicalVolume {
     /// Empty when there is nothing to say; `partial`, `failed` …
     #[serde(rename = "lv_health_status", default)]
     pub(crate) health: String,
+    /// Of a thin pool: `error` or `queue`.
+    #[serde(rename = "lv_when_full", default)]
+    pub(crate) when_full: String,
+    /// `enabled`, or empty.
+    #[serde(rename = "lv_autoactivation", default)]
+    pub(crate) autoactivation: String,
     /// Of a thin pool, a thin volume or a snapshot: a decimal number, or empty.
     #[serde(default)]
     pub(crate) data_percent: String,
@@ -147,7 +169,8 @@ mod tests {
     use super::*;
 
     const REPORT: &str = r#"{"report":[{"vg":[{"vg_name":"vg0","vg_uuid":"Z5eJCO-clnH-6yhn-Cjm9-A73K-g9U9-G9fOgg",
-        "vg_extent_size":"4194304","vg_free_count":"60","vg_missing_pv_count":"0","vg_mda_free":"520192"}],
+        "vg_extent_size":"4194304","vg_free_count":"60","vg_missing_pv_count":"0","vg_mda_free":"520192",
+        "vg_size":"264241152","vg_mda_size":"1044480"}],
         "pv":[{}],"lv":[{"lv_name":"fv.a","lv_uuid":"oUvCnk-11WU-YF22-jVEm-LMWi-Wl0P-4jn1ks","lv_size":"12582912",
         "lv_tags":"flexvol.id=a,flexvol.owner=lvm","lv_layout":"linear","lv_role":"public","pool_lv":"","origin":"",
         "lv_health_status":"","data_percent":"","metadata_percent":"","news":"7"}],"seg":[{}]}],

@@ -101,12 +101,8 @@ impl LvmRequest {
     }
 
     fn read(options: &Options, id: &str) -> Result<Self, RequestError> {
-        let vg = options.get(VOLUME_GROUP).ok_or(RequestError::Missing {
-            key: VOLUME_GROUP,
-            meaning: "the volume group in which the volume is made, such as \"vg0\" (`vgs` lists them)",
-        })?;
         let request = Self {
-            place: Place::of(VgName::parse(VOLUME_GROUP, vg)?, id)?,
+            place: Place::of(volume_group(options)?, id)?,
             size: size(options, SIZE)?.ok_or(RequestError::Missing {
                 key: SIZE,
                 meaning: "the volume's size as a Kubernetes quantity, such as \"512Mi\"",
@@ -125,6 +121,42 @@ impl LvmRequest {
         }
         Ok(request)
     }
+}
+
+/// What an administrator names: a group, perhaps a thin pool in it, perhaps a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) vg: VgName,
+    pub(crate) pool: Option<PoolName>,
+    pub(crate) place: Option<Place>,
+}
+
+impl Named {
+    /// Reads the options; those that only describe a new volume may stand there too.
+    pub(crate) fn read(options: &Options, more: &[&str]) -> Result<Self, RequestError> {
+        refuse_unknown(options, &[&KNOWN[..], &[VOLUME_ID, SOURCE], more].concat())?;
+        let vg = volume_group(options)?;
+        let pool = options.get(POOL).map(|name| PoolName::parse(POOL, name)).transpose()?;
+        let place = match options.get(VOLUME_ID).unwrap_or(&options.volume_name) {
+            "" => None,
+            id => Some(Place::of(vg.clone(), id)?),
+        };
+        Ok(Self { vg, pool, place })
+    }
+
+    /// The volume, which must be named.
+    pub(crate) fn required(&self) -> Result<&Place, RequestError> {
+        let meaning = "the volume's id, as `listvolumes` tells it";
+        self.place.as_ref().ok_or(RequestError::Missing { key: VOLUME_ID, meaning })
+    }
+}
+
+fn volume_group(options: &Options) -> Result<VgName, RequestError> {
+    let name = options.get(VOLUME_GROUP).ok_or(RequestError::Missing {
+        key: VOLUME_GROUP,
+        meaning: "the volume group in which the volume is made, such as \"vg0\" (`vgs` lists them)",
+    })?;
+    VgName::parse(VOLUME_GROUP, name)
 }
 
 fn layout(options: &Options) -> Result<Layout, RequestError> {

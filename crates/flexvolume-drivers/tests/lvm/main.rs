@@ -1,6 +1,5 @@
-//! The drivers `lvm` and `lvm-ephemeral` with real volume groups on loop devices.
-//!
-//! Everything that activates a volume needs device-mapper (`cargo xtask vm`); what is about metadata only runs anywhere.
+//! The drivers `lvm` and `lvm-ephemeral` with real volume groups on loop devices, on a machine with device-mapper
+//! (`cargo xtask vm`).
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +12,5 @@ mod copies;
 mod ephemeral;
 mod group;
 mod life;
-mod metadata;
 #[path = "../support/mod.rs"]
 mod support;
