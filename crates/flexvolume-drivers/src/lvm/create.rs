@@ -19,7 +19,8 @@ use super::tool::Lvm;
 use crate::record::random_uuid;
 use crate::superblock;
 
-/// We activate a volume when it is asked for. (When it makes a mirror, LVM does not take these words.)
+/// We activate a volume when it is asked for. LVM takes these words when it makes a plain volume; for a mirror or a thin one
+/// they must come later.
 const NO_AUTOACTIVATION: [&str; 2] = ["--setautoactivation", "n"];
 
 /// How long `mkfs` may take. When it is ended, the volume is made again from nothing.
@@ -156,7 +157,8 @@ fn create(lvm: Lvm<'_>, group: &Group, wanted: Wanted<'_>) -> Result<Ready> {
     hit("lvm.synced");
     let state = State::Ready(contents.clone());
     let record = Record { state, grow: origin.owed(size), ..creating.clone() };
-    retag(lvm, place, &creating, &record)?;
+    let more: &[&str] = if is_plain(&request.layout) { &[] } else { &NO_AUTOACTIVATION };
+    retag_with(lvm, place, (&creating, &record), more)?;
     hit("lvm.ready");
     Ok(Ready { record, contents, node, size, blocks })
 }
@@ -181,11 +183,6 @@ fn allocated(
     } else {
         allocate(lvm, request, record)?;
         hit("lvm.created");
-        if matches!(request.layout, Layout::Raid1(_)) {
-            let subject = place.to_string();
-            let [word, no] = NO_AUTOACTIVATION;
-            lvm.change(&subject, "lvchange", &[word, no, &subject])?;
-        }
     }
     let node = node::prove(place, &group.uuid, size)?;
     hit("lvm.proved");
@@ -209,6 +206,10 @@ fn format(lvm: Lvm<'_>, fs_type: FsType, node: &Node, blocks: Blocks) -> Result<
     filesystem::make(lvm.runner, &request)?;
     hit("lvm.formatted");
     Ok(contents)
+}
+
+fn is_plain(layout: &Layout) -> bool {
+    matches!(layout, Layout::Linear | Layout::Striped(_))
 }
 
 fn room_for(group: &Group, request: &LvmRequest, size: u64) -> Result<()> {
@@ -238,7 +239,7 @@ fn allocate(lvm: Lvm<'_>, request: &LvmRequest, record: &Record) -> Result<()> {
     for tag in &tags {
         words.extend(["--addtag", tag]);
     }
-    if !matches!(request.layout, Layout::Raid1(_)) {
+    if is_plain(&request.layout) {
         words.extend(NO_AUTOACTIVATION);
     }
     let (stripes, mirrors);
@@ -262,7 +263,6 @@ fn allocate(lvm: Lvm<'_>, request: &LvmRequest, record: &Record) -> Result<()> {
 fn snapshot(lvm: Lvm<'_>, place: &Place, record: &Record, source: &Source) -> Result<()> {
     let (tags, origin) = (record.tags(), source.place.to_string());
     let mut words = vec!["-y", "--snapshot", "--setactivationskip", "n", "-n", place.lv()];
-    words.extend(NO_AUTOACTIVATION);
     for tag in &tags {
         words.extend(["--addtag", tag]);
     }
@@ -303,13 +303,17 @@ pub(crate) fn verify(place: &Place, device: &std::fs::File, contents: &Contents)
 /// Puts `new` down in place of `old`, in one commit. By name: a selection that finds nothing would be a success, and a
 /// volume that was used would be formatted once more.
 pub(crate) fn retag(lvm: Lvm<'_>, place: &Place, old: &Record, new: &Record) -> Result<()> {
+    retag_with(lvm, place, (old, new), &[])
+}
+
+fn retag_with(lvm: Lvm<'_>, place: &Place, (old, new): (&Record, &Record), more: &[&str]) -> Result<()> {
     let subject = place.to_string();
     let changes = old.changes_to(new);
     if changes.is_empty() {
         return Ok(());
     }
-    let words: Vec<&str> = changes.iter().map(String::as_str).chain([&*subject]).collect();
-    lvm.change(&subject, "lvchange", &words)
+    let words = more.iter().copied().chain(changes.iter().map(String::as_str)).chain([&*subject]);
+    lvm.change(&subject, "lvchange", &words.collect::<Vec<_>>())
 }
 
 /// The volume if it is ready for use, activated.
