@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use flexvolume::{Bytes, Finding, Options, Orphan, VolumeDescription};
 use flexvolume_os::command::Command;
-use flexvolume_os::loop_device::{self, Availability, Caching};
+use flexvolume_os::loop_device::{self, Attached, Availability, Caching};
 use flexvolume_os::runner::Runner;
 use flexvolume_os::tools::{self, Tool};
 
@@ -147,9 +147,10 @@ fn volumes_of(driver: &Administration<'_>, options: &Options, subject: &str) -> 
     };
     let mut findings = vec![Finding::good(subject, format!("{} volumes", volumes.len()))];
     findings.extend(Orphan::ALL.into_iter().filter_map(|reason| orphans(&volumes, reason, subject)));
+    let attached = loop_device::list().unwrap_or_default();
     for volume in volumes.iter().filter(|volume| volume.orphan.is_none()) {
         findings.extend(standing(volume));
-        findings.extend(devices_of(volume));
+        findings.extend(devices_of(volume, &attached));
     }
     findings
 }
@@ -175,13 +176,9 @@ fn standing(volume: &VolumeDescription) -> Option<Finding> {
 }
 
 /// What is wrong with the loop devices on an image.
-fn devices_of(volume: &VolumeDescription) -> Option<Finding> {
+fn devices_of(volume: &VolumeDescription, attached: &[Attached]) -> Option<Finding> {
     let image = fs::metadata(Path::new(&volume.device)).ok()?;
-    let attached: Vec<_> = loop_device::list()
-        .ok()?
-        .into_iter()
-        .filter(|found| found.file == (image.dev(), image.ino()))
-        .collect();
+    let attached: Vec<_> = attached.iter().filter(|found| found.file == (image.dev(), image.ino())).collect();
     let subject = format!("volume {}", volume.id);
     if attached.len() > 1 {
         let what = format!("is attached to {} loop devices, each with a truth of its own", attached.len());

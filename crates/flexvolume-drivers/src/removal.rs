@@ -34,6 +34,10 @@ pub(crate) fn remove(volume: &Volume, mut record: Record) -> Result<()> {
         give_up(volume, &record)?;
         hit("image.removing");
     }
+    if image.exists() {
+        // What an earlier removal has left in quarantine would be forgotten there.
+        erase(&volume.trash(), record.erase)?;
+    }
     match fs::rename(&image, volume.trash()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         other => {

@@ -7,6 +7,7 @@ mod support;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::{Answer, Program, World, crash_points, in_private_mounts, installed, pod_options, tool};
@@ -160,8 +161,7 @@ fn a_creation_that_goes_on_is_no_orphan() {
     node.create("data");
     let path = node.pool("data.json");
     fs::write(&path, fs::read_to_string(&path).unwrap().replace("ready", "creating")).unwrap();
-    let lock =
-        flexvolume_os::lock::Lock::acquire(&node.pool(".data.lock"), std::time::Duration::ZERO).unwrap();
+    let lock = flexvolume_os::lock::Lock::acquire(&node.pool(".data.lock"), Duration::ZERO).unwrap();
     assert_eq!(shown(&node.list()), ["data creating -"]);
     drop(lock);
     assert_eq!(shown(&node.list()), ["data creating halfMade"]);
@@ -474,6 +474,44 @@ fn a_copy_has_the_content_another_uuid_and_is_mounted_beside_its_source() {
                 .failure(&["with the source one, but x"]);
             }
         }
+    }
+}
+
+#[test]
+fn a_volume_of_the_size_that_is_said_to_be_free_can_be_made_and_no_larger_one() {
+    let name = "a_volume_of_the_size_that_is_said_to_be_free_can_be_made_and_no_larger_one";
+    if !in_private_mounts(name) {
+        return;
+    }
+    for pool_type in ["ext4", "xfs", "btrfs"] {
+        let node = Node::new();
+        let Some(pool) = pool_on(&node, pool_type) else {
+            eprintln!("skipped: {name}/{pool_type}: needs its tools");
+            continue;
+        };
+        let directory = [("directory", &*pool)];
+        let free = |node: &Node| {
+            let room = node.call("getcapacity", "", &directory).success();
+            room.json["capacity"]["free"].as_u64().unwrap()
+        };
+        let create = |volume: &str, size: u64| {
+            node.call("createvolume", volume, &[directory[0], ("size", &size.to_string())])
+        };
+        create("first", 100 * MIB).success();
+        let all = free(&node);
+        create("larger", all + 64 * MIB).failure(&["has no room", "are needed and"]);
+        create("all", all).success();
+        assert!(free(&node) < 32 * MIB, "{pool_type}: {}", free(&node));
+        create("none", 64 * MIB).failure(&["has no room"]);
+        node.call("deletevolume", "all", &directory).success();
+        // Some file systems give blocks back a while later.
+        let begun = Instant::now();
+        while free(&node) < all - 8 * MIB && begun.elapsed() < Duration::from_secs(20) {
+            tool("sync", &["-f", &pool]);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(free(&node) > all - 8 * MIB, "{pool_type}: {} of {all}", free(&node));
+        tool("umount", &[&pool]);
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::call::printable;
 use crate::administration::{age, find, options, state};
 use crate::args::{Global, OutputFormat, VolumeListArguments};
-use crate::failure::{Failure, OK, STEP_FAILED};
+use crate::failure::{BAD_INPUT, Failure, OK, STEP_FAILED};
 use crate::output::{Cell, table};
 use crate::secrets::ManifestSecrets;
 use crate::session::Session;
@@ -36,6 +36,12 @@ pub(super) fn run(global: &Global, arguments: &VolumeListArguments) -> Result<u8
     let session = Session::new(global, ManifestSecrets::default())?;
     let options = options(&arguments.pool)?;
     let mut listing = Listing { drivers: Vec::new(), errors: Vec::new() };
+    if arguments.driver.is_none() && !options.user.is_empty() {
+        return Err(Failure::says(
+            BAD_INPUT,
+            "options are those of one driver: say which one, with --driver",
+        ));
+    }
     let (plugins, named) = match &arguments.driver {
         Some(name) => (vec![find(&session, name)?], true),
         None => (session.registry.list().0, false),

@@ -56,6 +56,7 @@ told
 flexvol volume list --driver example.com/memory
 flexvol volume list --driver old
 flexvol volume list --driver shelv
+flexvol volume list shelf=top
 flexvol volume list --driver shelf --output json 2>&1 | head -n 12
 say show
 flexvol volume show mounted --driver shelf
