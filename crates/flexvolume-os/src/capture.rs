@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use crate::command::{AtDeadline, Command, EndOfRun};
+use crate::command::{AtDeadline, Command, EndOfRun, Streams};
 use crate::runner::{Captured, Core, Ended, Output, Pipes, StartFailure, Started};
 
 /// How long the output is followed after the program has exited, if somebody else still holds a pipe.
@@ -27,7 +27,7 @@ const KILL_GRACE: Duration = Duration::from_secs(2);
 const KILL_ROUNDS: u32 = 50;
 /// The pause between two looks where nothing wakes us.
 const TICK: Duration = Duration::from_millis(5);
-/// How long standard output is left in its pipe, at first. Most drivers answer and end sooner: being woken once, for the
+/// How long output whose order nobody asks for is left in the pipes, at first. Most drivers answer and end sooner: being woken once, for the
 /// exit, costs less than being woken for each line. Nor may it be shorter: a timer that goes off before the kernel's
 /// next tick has to be programmed, which took 13 of the 200 microseconds of a whole call.
 const AT_FIRST: Duration = Duration::from_millis(5);
@@ -54,7 +54,9 @@ pub(crate) fn follow(started: Started, command: &Command, start: Instant) -> Res
         EndOfRun::Exit => Until::Exit,
         EndOfRun::EndOfFile => Until::All,
     };
-    run.await_quick_exit(deadline);
+    if command.streams != Streams::Apart {
+        run.await_quick_exit(deadline);
+    }
     let in_time = run.advance(until, deadline);
     let ended = match in_time {
         Reached::Yes => {
@@ -120,27 +122,13 @@ impl Run {
         }
     }
 
-    /// Sleeps until the program has exited, says something on its standard error, or has run for a moment. So long does
-    /// one wait that fills its other pipe.
+    /// Sleeps until the program has exited, or has run for a moment. So long does one wait that fills a pipe.
     fn await_quick_exit(&mut self, deadline: Instant) {
-        let until = deadline.min(Instant::now() + AT_FIRST);
-        loop {
-            let Some(exit) = &self.exit else { return };
-            let error = self.pipes.iter().position(|(pipe, _)| *pipe == Pipe::Stderr);
-            let mut polled = vec![PollFd::new(exit, PollFlags::IN)];
-            polled.extend(error.map(|index| PollFd::new(&self.pipes[index].1, PollFlags::IN)));
-            let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
-            if rustix::event::poll(&mut polled, left.as_ref()) == Ok(0) {
-                return;
-            }
-            if !polled[0].revents().is_empty() {
-                (self.exit, self.exited) = (None, true);
-                return;
-            }
-            match (error, polled.get(1).map(PollFd::revents)) {
-                (Some(index), Some(PollFlags::HUP)) => drop(self.pipes.remove(index)),
-                _ => return,
-            }
+        let Some(exit) = &self.exit else { return };
+        let left = AT_FIRST.min(deadline.saturating_duration_since(Instant::now()));
+        let timeout = Timespec::try_from(left).ok();
+        if rustix::event::poll(&mut [PollFd::new(exit, PollFlags::IN)], timeout.as_ref()) == Ok(1) {
+            (self.exit, self.exited) = (None, true);
         }
     }
 

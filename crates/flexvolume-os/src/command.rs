@@ -20,8 +20,12 @@ pub enum EndOfRun {
 /// How the two output streams are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Streams {
-    /// A pipe each; `Output::combined` is the order in which the pieces arrived.
+    /// A pipe each; `Output::combined` is the order in which the pieces arrived. Of two that are there at once, that of
+    /// standard error comes first: programs warn and then answer.
     Apart,
+    /// A pipe each, for callers who do not look at `Output::combined`: it has the pieces in no order. What is printed may
+    /// stay in the pipes for a few milliseconds, which spares a short run the wake-ups.
+    Unordered,
     /// One pipe for both, as Kubernetes does: all bytes are in `Output::combined`, in the order of writing.
     Shared,
 }

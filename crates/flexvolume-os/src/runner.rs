@@ -210,11 +210,11 @@ pub(crate) fn start_all(command: &Command) -> io::Result<Started> {
         return Ok(Started { child, pipes: Vec::new(), file: Some(file) });
     }
     match command.streams {
-        Streams::Apart => {
+        Streams::Apart | Streams::Unordered => {
             let mut child = spawn(prepared.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
             let stdout = child.stdout.take().map(|pipe| (Pipe::Stdout, pipe.into()));
             let stderr = child.stderr.take().map(|pipe| (Pipe::Stderr, pipe.into()));
-            Ok(Started { child, pipes: stdout.into_iter().chain(stderr).collect(), file: None })
+            Ok(Started { child, pipes: stderr.into_iter().chain(stdout).collect(), file: None })
         }
         Streams::Shared => {
             let (ours, theirs) = io::pipe()?;

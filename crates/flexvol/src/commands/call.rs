@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use flexvolume_host::Reading;
 use flexvolume_host::contract::{Call, DriverName, ExtensionCall, Options, Verb};
+use flexvolume_host::os::command::Streams;
 use flexvolume_host::os::runner::{Captured, Ended, Output};
 use flexvolume_host::plugin::Invocation;
 use flexvolume_host::reply::tolerant::{NONSENSE, Probe};
@@ -56,7 +57,8 @@ pub(super) fn run(global: &Global, arguments: &CallArguments) -> Result<u8, Fail
         Asked::Nonsense(word) => nonsense(word),
     };
     let runner = &session.host.system.runner;
-    let answer = runner.run(&prepared).map(|output| struck_out(output, &secrets));
+    // What Kubernetes would have read depends on the order.
+    let answer = runner.run(&prepared.streams(Streams::Apart)).map(|output| struck_out(output, &secrets));
     let mut explanation = explain(asked, &answer, None);
     if explanation.tolerant.outcome == "failed" && !explanation.tolerant.reply {
         // It may simply not know the verb: then it answers one that nobody knows in the same way.

@@ -58,7 +58,7 @@ impl Invocation<'_> {
         let command = match self.reading {
             Reading::Strict => command.streams(Streams::Shared).end(EndOfRun::EndOfFile).limit(STRICT_LIMIT),
             Reading::Tolerant => {
-                let command = command.streams(Streams::Apart).end(EndOfRun::Exit).limit(TOLERANT_LIMIT);
+                let command = command.streams(Streams::Unordered).end(EndOfRun::Exit).limit(TOLERANT_LIMIT);
                 let command = command.directory(&self.settings.working_directory.value);
                 match longer_search_path() {
                     Some(path) => command.variable("PATH", path),
