@@ -205,7 +205,10 @@ fn on_a_full_disk_nothing_is_mounted_and_everything_can_be_unmounted() {
     }
     let stage = new_stage();
     fs::create_dir(stage.root()).unwrap();
-    let small = program("mount").args(["-t", "tmpfs", "-o", "size=256k", "small"]).arg(stage.root()).status();
+    let small = program("mount")
+        .args(["-t", "tmpfs", "-o", "size=256k,mode=750", "small"])
+        .arg(stage.root())
+        .status();
     assert!(small.unwrap().success());
     let manager = stage.manager();
     let volumes = [persistent("device", "pv-1"), inline("plain", "data")];
