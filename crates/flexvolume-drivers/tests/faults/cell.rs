@@ -209,8 +209,20 @@ impl Case<'_> {
         }
         stage.check(keeps_data(self.step, self.fault));
         settle(&stage);
-        assert_eq!(stage.inventory(), self.reference.inventory, "what is there afterwards");
+        assert_eq!(
+            self.left(stage.inventory()),
+            self.left(self.reference.inventory.clone()),
+            "what is there afterwards"
+        );
         finish(&stage);
+    }
+
+    /// What counts of an inventory: a volume that nobody mounts after a restart need not become active.
+    fn left(&self, mut inventory: Vec<String>) -> Vec<String> {
+        if self.fault == Fault::Restart {
+            inventory.retain(|line| !line.ends_with(" devices"));
+        }
+        inventory
     }
 
     fn inject(&self, stage: &Stage<'_>, way: &Way) -> Injection {
@@ -318,7 +330,7 @@ fn write_in(target: &str) {
 
 /// The mount is gone, and what was in memory with it.
 fn restart(stage: &Stage<'_>) -> Injection {
-    if !stage.world.mounts_at(&stage.world.target()).is_empty() {
+    if !stage.mounts().is_empty() {
         tool("umount", &[stage.target()]);
     }
     stage.backend.after_restart(stage);
@@ -333,7 +345,7 @@ fn restart(stage: &Stage<'_>) -> Injection {
 
 /// Waits for what goes by itself after a mount.
 fn settle(stage: &Stage<'_>) {
-    if stage.world.mounts_at(&stage.world.target()).is_empty() {
+    if stage.mounts().is_empty() {
         stage.world.assert_no_loops();
     }
 }

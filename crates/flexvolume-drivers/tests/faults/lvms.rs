@@ -24,10 +24,10 @@ const UUID_AT: u64 = 1024 + 0x68;
 const EXTENT: u64 = 4 * MIB;
 /// The disk of the group.
 const DISK: &str = "/dev/mapper/disk";
-/// Megabytes of the disk in use, which are all allocated at times.
-const SIZE: u64 = 256;
-/// The same, where each fail point has a volume.
-const LARGE: u64 = 1900;
+/// Megabytes of the disk that the group has.
+const SIZE: u64 = 1900;
+/// Megabytes at its beginning, where the first volumes lie, that a previous owner has left his data in.
+const USED: u64 = 128;
 
 pub(crate) struct Lvms;
 
@@ -243,7 +243,7 @@ fn leave_file_systems(device: &Path) {
     let bytes = fs::read(image).unwrap();
     let device = OpenOptions::new().read(true).write(true).open(device).unwrap();
     let size = rustix::fs::seek(&device, rustix::fs::SeekFrom::End(0)).unwrap();
-    let extents = size.min(SIZE * MIB) / EXTENT;
+    let extents = size.min(USED * MIB) / EXTENT;
     (0..extents).for_each(|extent| device.write_all_at(&bytes, extent * EXTENT).unwrap());
     device.sync_all().unwrap();
 }
@@ -254,8 +254,7 @@ fn table(variant: &str) -> String {
     // Its own first mebibyte stays free: the disk itself is not to look like one of the group's.
     let linear = |from: u64, to: u64| format!("{from} {} linear {disk} {}", to - from, from + 2 * SECTORS);
     let error = |from: u64, to: u64| format!("{from} {} error", to - from);
-    let large = env::var_os("FLEXVOL_POWER_CUT").is_some();
-    let end = if large { LARGE } else { SIZE } * SECTORS;
+    let end = SIZE * SECTORS;
     match variant {
         "everywhere" => error(0, end),
         "but for the metadata" => [linear(0, SECTORS), error(SECTORS, end)].join("\n"),
@@ -349,6 +348,8 @@ fn write_first_megabyte(disk: &str, bytes: &[u8]) {
     device.sync_all().unwrap();
     drop(device);
     tool("udevadm", &["settle"]);
+    // LVM remembers where it found what; a disk that is plugged in makes it forget.
+    let _ = fs::remove_file("/run/lvm/hints");
 }
 
 fn first_megabyte(disk: &str) -> Vec<u8> {

@@ -22,6 +22,7 @@ mod shims;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
+mod walk;
 
 use std::env;
 use std::process::{Command, ExitCode};
@@ -136,6 +137,20 @@ fn inside(wanted: &dyn Fn(&str) -> bool) -> ExitCode {
             texts.iter().for_each(|text| println!("  {name}: {text}"));
         }
         document.add(&name, &verdict);
+    }
+    for backend in backends() {
+        let name = format!("{}/walk", backend.name());
+        if wanted(&name) {
+            let result = walk::run(backend, depth);
+            println!("test {name} ... {}", if result.is_ok() { "ok" } else { "FAILED" });
+            match result {
+                Ok(()) => passed += 1,
+                Err(error) => {
+                    failed += 1;
+                    println!("  {name}: {error}");
+                }
+            }
+        }
     }
     document.write();
     close((passed, failed))

@@ -135,6 +135,14 @@ impl<'a> Stage<'a> {
         self
     }
 
+    /// The same, mounted at a place of its own.
+    pub(crate) fn mounted_at(mut self, place: &str) -> Self {
+        let target = self.world.path(place);
+        fs::create_dir_all(&target).unwrap();
+        target.to_str().unwrap().clone_into(&mut self.target);
+        self
+    }
+
     /// Another volume of the same driver, with data.
     pub(crate) fn make_neighbour(&self) {
         let target = self.world.path("neighbour");
@@ -185,8 +193,17 @@ impl<'a> Stage<'a> {
         &self.target
     }
 
+    fn target_dir(&self) -> &Path {
+        Path::new(&self.target)
+    }
+
+    /// What is mounted there, as lines of the mount table.
+    pub(crate) fn mounts(&self) -> Vec<String> {
+        self.world.mounts_at(self.target_dir())
+    }
+
     pub(crate) fn file(&self) -> PathBuf {
-        self.world.target().join("file")
+        self.target_dir().join("file")
     }
 
     pub(crate) fn options_of(&self, volume: &str, (fs_type, size): (&str, &str)) -> String {
@@ -209,6 +226,16 @@ impl<'a> Stage<'a> {
 
     fn call_persistent(&self, words: &[&str]) -> Answer {
         self.world.call(self.backend.persistent(), words)
+    }
+
+    /// Whether a mounted volume can grow here.
+    pub(crate) fn grows(&self) -> bool {
+        self.backend.shape(Step::Grow).is_ok_and(|shape| shape == self.shape())
+    }
+
+    /// The size that the volume is made with.
+    pub(crate) fn size(&self) -> u64 {
+        self.grown() / 2
     }
 
     /// The size that `grow` asks for.
@@ -256,7 +283,7 @@ impl<'a> Stage<'a> {
             Step::Grow => {
                 self.check_mounted(1);
                 self.check_contents(true);
-                let figures = rustix::fs::statvfs(self.world.target()).unwrap();
+                let figures = rustix::fs::statvfs(self.target_dir()).unwrap();
                 let size = figures.f_blocks * figures.f_frsize;
                 assert!(size > self.grown() * 3 / 4, "{size} bytes after growing to {}", self.grown());
             }
@@ -269,13 +296,13 @@ impl<'a> Stage<'a> {
     }
 
     fn check_mounted(&self, count: usize) {
-        let mounts = self.world.mounts_at(&self.world.target());
+        let mounts = self.mounts();
         assert_eq!(mounts.len(), count, "{mounts:?}");
     }
 
     /// Our file, whole, and no other.
     fn check_contents(&self, has_data: bool) {
-        let entries = fs::read_dir(self.world.target()).unwrap();
+        let entries = fs::read_dir(self.target_dir()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<_> = names.filter(|name| name != "lost+found" && name != "busy").collect();
         names.sort();
@@ -307,7 +334,7 @@ impl<'a> Stage<'a> {
         let mut all = self.possessions();
         all.extend(self.claims());
         all.push(format!("{} devices", self.backend.devices(&self.world)));
-        all.push(format!("{} mounts", self.world.mounts_at(&self.world.target()).len()));
+        all.push(format!("{} mounts", self.mounts().len()));
         all
     }
 
