@@ -1,12 +1,11 @@
-//! The fault matrix: how much of it is run, its power cuts, and the document of its results.
+//! The fault matrix: how much of it is run, and the document of its results.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::machine::End;
-use super::suite::{Length, Suite, documents};
+use super::suite::{Length, documents};
 
 /// The test program that has the matrix.
 pub(super) const PROGRAM: &str = "faults";
@@ -39,20 +38,6 @@ pub(super) fn filters(length: Length) -> &'static str {
         Length::Quick => "lvm/create lvm/delete",
         Length::Full => "",
     }
-}
-
-/// Two lives of one machine: in the first its power is cut.
-pub(super) fn power_cuts(suite: &mut Suite) -> Result<()> {
-    let Some(program) = suite.programs.iter().find(|program| program.name == PROGRAM).cloned() else {
-        return Ok(());
-    };
-    let mut machine = suite.machine("power-cut")?;
-    machine.environment.push(("FLEXVOL_POWER_CUT".to_owned(), "before".to_owned()));
-    let command = suite.command(&program);
-    suite.boot("power cut", &mut machine, (&command, End::PowerCut))?;
-    machine.environment.pop();
-    machine.environment.push(("FLEXVOL_POWER_CUT".to_owned(), "after".to_owned()));
-    suite.boot("after it", &mut machine, (&command, End::Status(0)))
 }
 
 /// Puts the parts together.

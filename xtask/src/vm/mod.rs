@@ -86,6 +86,36 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 }
 
+/// Why there can be no machine here, if so.
+pub(crate) fn missing() -> Option<String> {
+    host::missing()
+}
+
+/// Runs a test program in a machine with a disk, with a variable set, and gives its standard output.
+pub(crate) fn measure(program: &str, (name, value): (&str, &str)) -> Result<String> {
+    let programs = programs::build()?;
+    let program = programs.into_iter().find(|built| built.name == program).context("no such test program")?;
+    let kept = Kept::new("flexvol-vm-")?;
+    let mut machine = Machine::new(Image::get()?, kept.folder());
+    machine.deadline = Duration::from_secs(3600);
+    let disk = kept.folder().join("disk1");
+    make_disk(&disk, 16 << 30)?;
+    machine.disks.push(disk);
+    machine.environment.push((name.to_owned(), value.to_owned()));
+    let mut output = Vec::new();
+    let run = machine.run(&[program.file.into()], &mut |stream, bytes| match stream {
+        Stream::Out => output.extend_from_slice(bytes),
+        Stream::Err => pass_on(stream, bytes),
+    });
+    kept.clean()?;
+    let run = run?;
+    run.explain();
+    if run.end != End::Status(0) {
+        bail!("{}: {:?}", program.name, run.end);
+    }
+    Ok(String::from_utf8_lossy(&output).into_owned())
+}
+
 fn one_command(arguments: &Arguments, folder: &Path) -> Result<End> {
     let mut machine = Machine::new(Image::get()?, folder);
     machine.deadline = Duration::from_secs(arguments.timeout);

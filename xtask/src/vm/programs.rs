@@ -12,6 +12,9 @@ use crate::workspace::root;
 /// The crates whose integration tests run there.
 const PACKAGES: [&str; 2] = ["flexvolume-os", "flexvolume-drivers"];
 
+/// The test of the command line that runs there, in a full run only: the crate takes its time to build.
+const POD: [&str; 4] = ["--package", "flexvol", "--test", "lvm_pod"];
+
 /// A test program.
 #[derive(Debug, Clone)]
 pub(super) struct TestProgram {
@@ -43,20 +46,18 @@ struct Profile {
 /// Builds the integration tests, and with them the drivers with their fail points. Against musl, and so static, where
 /// that target is installed; otherwise the guest's own C library must be as new as ours.
 pub(super) fn build() -> Result<Vec<TestProgram>> {
+    let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
+    build_tests(&packages.chain(["--test", "*"]).collect::<Vec<_>>())
+}
+
+/// Builds the test of a pod.
+pub(super) fn build_pod() -> Result<Vec<TestProgram>> {
+    build_tests(&POD)
+}
+
+fn build_tests(which: &[&str]) -> Result<Vec<TestProgram>> {
     let mut command = process::cargo();
-    command.args([
-        "test",
-        "--quiet",
-        "--no-run",
-        "--message-format",
-        "json",
-        "--all-features",
-        "--test",
-        "*",
-    ]);
-    for package in PACKAGES {
-        command.args(["--package", package]);
-    }
+    command.args(["test", "--quiet", "--no-run", "--message-format", "json", "--all-features"]).args(which);
     if let Build::Shipped(Some(triple)) = Build::shipped()? {
         command.args(["--target", &triple]);
     }

@@ -174,11 +174,7 @@ fn ways(
 fn deaths(start: &str) -> Vec<Fate> {
     let mut deaths = vec![Death::Before, Death::After];
     if can_trace() {
-        let calls = if start.starts_with("lvm") {
-            ("ioctl", [8, 16, 24, 32])
-        } else {
-            ("write,pwrite64", [1, 4, 16, 64])
-        };
+        let calls = if start.starts_with("lvm") { ("ioctl", [8, 24]) } else { ("write,pwrite64", [1, 16]) };
         deaths.extend(calls.1.map(|number| Death::At(calls.0, number)));
     }
     deaths.into_iter().map(|death| Fate { start: start.to_owned(), death }).collect()

@@ -106,8 +106,7 @@ pub(crate) const LOOP: &[Row] = &[
     },
     Row {
         fault: Fault::ToolKilled,
-        how: "each tool that the call starts is ended by SIGKILL: before its first instruction, at its 1st, 4th, 16th and \
-            64th write, and after it has done its work",
+        how: "each tool that the call starts is ended by SIGKILL: before its first instruction, at its 1st and 16th write, and after it has done its work",
         cells: [
             Converges,
             Converges,
@@ -208,8 +207,8 @@ pub(crate) const LVM: &[Row] = &[
     },
     Row {
         fault: Fault::ToolKilled,
-        how: "each tool that the call starts is ended by SIGKILL: before its first instruction, at its 8th, 16th, 24th and \
-            32nd `ioctl` (LVM) or 1st, 4th, 16th and 64th write (others), and after it has done its work",
+        how: "each tool that the call starts is ended by SIGKILL: before its first instruction, at its 8th and 24th \
+            `ioctl` (LVM) or 1st and 16th write (others), and after it has done its work",
         cells: [Converges, Converges, Converges, Never("no tool is started"), Converges, Converges],
     },
     Row {
