@@ -107,9 +107,13 @@ impl Suite {
         }
         machine.environment.push(("FLEXVOL_FAULTS_DIR".to_owned(), results.display().to_string()));
         machine.shares.push(Share { folder: results, access: Access::Write });
-        if self.length == Length::Quick {
-            machine.environment.push(("FLEXVOL_FAULTS_QUICK".to_owned(), "1".to_owned()));
-        }
+        // A full run may be told to try less, or to walk further.
+        let asked = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
+        let ways = asked("FLEXVOL_FAULTS_WAYS").filter(|_| self.length == Length::Full);
+        let one = ("FLEXVOL_FAULTS_WAYS".to_owned(), "1".to_owned());
+        machine.environment.extend(ways.or((self.length == Length::Quick).then_some(one)));
+        machine.environment.extend(asked("FLEXVOL_WALK"));
+        machine.environment.extend(asked("FLEXVOL_WALK_SEED"));
         Ok(machine)
     }
 

@@ -59,13 +59,22 @@ impl Way {
     }
 }
 
-/// How many ways of each cell are tried.
+/// How many ways of each cell are tried at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Depth {
-    /// One, from the middle.
-    One,
-    /// All.
-    All,
+pub(crate) struct Depth(pub(crate) usize);
+
+impl Depth {
+    /// As many as `FLEXVOL_FAULTS_WAYS` says, or all.
+    pub(crate) fn asked() -> Self {
+        Self(std::env::var("FLEXVOL_FAULTS_WAYS").map_or(usize::MAX, |text| text.parse().unwrap()))
+    }
+
+    /// So many of them at most, from everywhere among them.
+    pub(crate) fn choose<T>(self, ways: Vec<T>) -> Vec<T> {
+        let (have, take) = (ways.len(), self.0.min(ways.len()));
+        let chosen = |at: &usize| (0..take).any(|turn| (2 * turn + 1) * have / (2 * take) == *at);
+        ways.into_iter().enumerate().filter(|(at, _)| chosen(at)).map(|(_, way)| way).collect()
+    }
 }
 
 /// Steps without a fault that have been taken already: what they are like depends on the step, and on what is there before.
@@ -94,14 +103,10 @@ pub(crate) fn run(
         Ok(reference) => reference,
         Err(error) => return Verdict::Fails(vec![format!("without a fault: {error}")]),
     };
-    let mut ways = match ways(backend, step, (fault, &reference)) {
-        Ok(ways) => ways,
+    let ways = match ways(backend, step, (fault, &reference)) {
+        Ok(ways) => depth.choose(ways),
         Err(why) => return Verdict::Skipped(why),
     };
-    if depth == Depth::One {
-        let middle = ways.len() / 2;
-        ways = ways.into_iter().skip(middle).take(1).collect();
-    }
     let mut failures = Vec::new();
     for way in &ways {
         let case = Case { backend, step, fault, expect, reference: &reference };

@@ -1,7 +1,7 @@
 //! The fault matrix: every step of a volume's life under every fault, each cell a test of its own.
 //!
 //! `cargo test -p flexvolume-drivers --test faults -- loop/create` runs the cells whose names begin so. With
-//! `FLEXVOL_FAULTS_QUICK` set, each cell is tried in one of the ways in which its fault comes about.
+//! `FLEXVOL_FAULTS_WAYS=N`, each cell is tried in so many of the ways in which its fault comes about.
 
 #![allow(
     clippy::unwrap_used,
@@ -104,7 +104,7 @@ fn inside(wanted: &dyn Fn(&str) -> bool) -> ExitCode {
     support::tool("mount", &["-t", "tmpfs", "-o", "mode=700", "faults", memory.to_str().unwrap()]);
     // What does not hold is told with the cell's name, not as it happens.
     std::panic::set_hook(Box::new(|_| {}));
-    let depth = if env::var_os("FLEXVOL_FAULTS_QUICK").is_some() { Depth::One } else { Depth::All };
+    let depth = Depth::asked();
     match env::var("FLEXVOL_POWER_CUT").as_deref() {
         Ok("before") => power::before(&backends(), depth),
         Ok(_) => return close(power::after(&backends())),

@@ -56,12 +56,10 @@ pub(crate) fn before(backends: &[&dyn Backend], depth: Depth) -> ! {
     for backend in backends {
         for step in STEPS {
             let in_short = backend.name() == "lvm" && matches!(step, Step::Create | Step::Delete);
-            if depth == Depth::One && !in_short {
+            if depth.0 == 1 && !in_short {
                 continue;
             }
-            let points = points(*backend, step);
-            let every = if depth == Depth::One { 5 } else { 1 };
-            for point in points.into_iter().skip(every / 2).step_by(every) {
+            for point in Depth(depth.0.max(2)).choose(points(*backend, step)) {
                 let volume = format!("v{}", cases.len());
                 stopped.push(stop(*backend, step, (&volume, &point)));
                 cases.push(Case { driver: backend.name().to_owned(), step, point, volume });

@@ -69,7 +69,7 @@ fn operations(count: usize) -> impl Strategy<Value = Vec<Operation>> {
 /// As many operations as `FLEXVOL_WALK` says, from the seed `FLEXVOL_WALK_SEED`, or from a new one.
 pub(crate) fn run(backend: &dyn Backend, depth: Depth) -> Result<(), String> {
     let count = env::var("FLEXVOL_WALK").ok().map(|text| text.parse().unwrap());
-    let count = count.unwrap_or(if depth == Depth::One { 60 } else { 200 });
+    let count = count.unwrap_or(if depth.0 == 1 { 60 } else { 200 });
     let seed = env::var("FLEXVOL_WALK_SEED").ok().map(|text| text.parse().unwrap());
     let seed: u64 = seed.unwrap_or_else(new_seed);
     println!("{}/walk: {count} operations, FLEXVOL_WALK={count} FLEXVOL_WALK_SEED={seed}", backend.name());
