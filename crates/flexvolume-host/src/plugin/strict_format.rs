@@ -124,7 +124,9 @@ impl VolumePlugin {
             Some(output) => (go_exit(&output), text(&output)),
             None => (NOT_FOUND.to_owned(), String::new()),
         };
-        Err(tool_error(format!("resize of device {device} failed: {why}. {tool} output: {said}")))
+        // What Kubernetes calls the device here is the mount dir where the tool is given that.
+        let grown = arguments.last().copied().unwrap_or(device);
+        Err(tool_error(format!("resize of device {grown} failed: {why}. {tool} output: {said}")))
     }
 
     /// Runs a tool; `None` when it cannot be started.
