@@ -199,8 +199,9 @@ impl LoopEphemeral {
         match device::mounted_at(mount_dir, &*self.system.mounter)? {
             Mounted::Nothing => Ok(None),
             Mounted::Image { backing, .. } => match image::behind(&backing, OWNER, &self.pool) {
-                Some(volume) => Ok(Some(volume)),
-                None => Err(unclaimed(mount_dir, &backing.display().to_string())),
+                // Neither claim nor image is seen: their disk is away, and the volume would look removed.
+                Some(volume) if !matches!(image::look_up(&volume, OWNER), Lookup::Absent) => Ok(Some(volume)),
+                Some(_) | None => Err(unclaimed(mount_dir, &backing.display().to_string())),
             },
             Mounted::Other(source) => Err(unclaimed(mount_dir, &source)),
             Mounted::Dead(_) => Err(unclaimed(mount_dir, "something that does not answer")),

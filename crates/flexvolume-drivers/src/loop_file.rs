@@ -115,8 +115,9 @@ impl LoopFile {
                     Some(volume) => Some(volume.lock()?),
                     None => {
                         let backing = backing.display();
-                        let why =
-                            format!("is the mount point of {backing}, which is no volume of this driver");
+                        let why = format!(
+                            "is the mount point of {backing}, which is no volume of this driver: unmount it by hand, or, if its image was moved, bring that back"
+                        );
                         return Err(not_ours(why));
                     }
                 },

@@ -138,7 +138,7 @@ pub(crate) const LOOP: &[Row] = &[
             Refuses(&["cannot know", "is missing, but its record says ready", "bring the image back"]),
             Refuses(&["cannot know", "is missing, but its record says ready", "bring the image back"]),
             Refuses(&["cannot know", "is missing, but its record says ready", "bring the image back"]),
-            Succeeds,
+            Refuses(&["not ours", "which is no volume of this driver", "bring that back"]),
             Refuses(&["cannot know", "is missing, but its record says ready", "bring the image back"]),
             Refuses(&["data.img"]),
         ],
