@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
-use super::manifests::News;
+use super::news::News;
 
 /// How long a file must be left alone that nobody is known to have finished.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -70,8 +70,12 @@ pub(super) struct Directory {
     being_written: BTreeSet<String>,
     /// Closed or moved here since the last look.
     finished: BTreeSet<String>,
+    /// When everything was looked at.
     looked: Option<Instant>,
-    unsettled: bool,
+    /// Of which something was heard, or which must be looked at again.
+    pending: BTreeSet<String>,
+    /// Whether what was heard is not all that happened.
+    deaf: bool,
 }
 
 impl Directory {
@@ -88,7 +92,8 @@ impl Directory {
             being_written: BTreeSet::new(),
             finished: BTreeSet::new(),
             looked: None,
-            unsettled: false,
+            pending: BTreeSet::new(),
+            deaf: true,
         }
     }
 
@@ -97,22 +102,25 @@ impl Directory {
     /// # Errors
     /// When the directory cannot be read: then nothing is known, and least of all that files are gone.
     pub(super) fn next_news(&mut self) -> io::Result<Vec<(String, News)>> {
-        if let Some(looked) = self.looked {
+        if let (Some(looked), false) = (self.looked, self.deaf) {
             self.wait(looked);
         }
         self.watch();
         self.note_events();
-        self.looked = Some(Instant::now());
-        self.look()
+        let all_due = self.looked.is_none_or(|looked| looked.elapsed() >= self.interval());
+        if self.deaf || all_due { self.look_at_all() } else { Ok(self.look_at_pending()) }
+    }
+
+    /// How often to look at everything.
+    fn interval(&self) -> Duration {
+        if self.watch.is_some() { LOOK_ANYWAY } else { LOOK_WITHOUT_WATCH }
     }
 
     fn wait(&self, looked: Instant) {
-        let interval = match (self.unsettled, self.watch) {
-            (true, _) => SETTLE / 5,
-            (false, Some(_)) => LOOK_ANYWAY,
-            (false, None) => LOOK_WITHOUT_WATCH,
-        };
-        let left = interval.saturating_sub(looked.elapsed());
+        let mut left = self.interval().saturating_sub(looked.elapsed());
+        if !self.pending.is_empty() {
+            left = left.min(SETTLE / 5);
+        }
         let Some(inotify) = &self.inotify else { return std::thread::sleep(left) };
         let timeout = Timespec::try_from(left).ok();
         // Woken too early it looks once more.
@@ -135,7 +143,10 @@ impl Directory {
         if let Some(old) = self.watch.filter(|old| Some(*old) != watch) {
             // It ended with its directory, most often.
             let _ = inotify::remove_watch(inotify, old);
+        }
+        if self.watch != watch {
             self.being_written.clear();
+            self.deaf = true;
         }
         self.watch = watch;
     }
@@ -154,9 +165,16 @@ impl Directory {
             if events.contains(ReadFlags::QUEUE_OVERFLOW) {
                 self.being_written.clear();
                 self.finished.clear();
+                self.deaf = true;
             }
             let name = event.file_name().and_then(|name| name.to_str().ok());
             let Some(name) = name.filter(|_| Some(watch) == self.watch) else { continue };
+            if !counts(name) {
+                // A link to a directory may have been replaced, through which many manifests are reached.
+                self.deaf |= events.contains(ReadFlags::MOVED_TO);
+                continue;
+            }
+            self.pending.insert(name.to_owned());
             if events.contains(ReadFlags::MODIFY) {
                 self.finished.remove(name);
                 self.being_written.insert(name.to_owned());
@@ -169,20 +187,28 @@ impl Directory {
         }
     }
 
-    fn look(&mut self) -> io::Result<Vec<(String, News)>> {
-        let names = names(&self.path)?;
+    fn look_at_all(&mut self) -> io::Result<Vec<(String, News)>> {
+        let names = match names(&self.path) {
+            Ok(names) => names,
+            Err(error) => {
+                // Not again at once.
+                (self.looked, self.deaf) = (Some(Instant::now()), false);
+                return Err(error);
+            }
+        };
+        self.pending = self.files.keys().cloned().chain(names).collect();
+        let news = self.look_at_pending();
+        (self.looked, self.deaf) = (Some(Instant::now()), false);
+        Ok(news)
+    }
+
+    fn look_at_pending(&mut self) -> Vec<(String, News)> {
         let mut news = Vec::new();
-        let gone: Vec<String> = self.files.keys().filter(|name| !names.contains(*name)).cloned().collect();
-        for name in gone {
-            self.files.remove(&name);
-            news.push((name, News::Removed));
-        }
-        self.unsettled = false;
-        for name in names {
+        for name in std::mem::take(&mut self.pending) {
             news.extend(self.look_at(&name).map(|found| (name, found)));
         }
         self.finished.clear();
-        Ok(news)
+        news
     }
 
     fn look_at(&mut self, name: &str) -> Option<News> {
@@ -209,17 +235,25 @@ impl Directory {
         let settled = self.finished.contains(name)
             || (!self.being_written.contains(name) && seen.since.elapsed() >= SETTLE);
         if !settled {
-            self.unsettled |= !self.being_written.contains(name);
+            if !self.being_written.contains(name) {
+                self.pending.insert(name.to_owned());
+            }
             return is_new.then_some(News::Unfinished);
         }
-        match read(&file) {
+        self.read(name, stamp)
+    }
+
+    fn read(&mut self, name: &str, stamp: Stamp) -> Option<News> {
+        match read(&self.path.join(name)) {
             Ok((text, read)) if read == stamp => {
-                seen.read = Some(stamp);
+                if let Some(seen) = self.files.get_mut(name) {
+                    seen.read = Some(stamp);
+                }
                 Some(text.map_or_else(|why| News::Unusable(format!("{name}: {why}")), News::Text))
             }
             // Changed while it was read: once more.
             Ok(_) => {
-                self.unsettled = true;
+                self.pending.insert(name.to_owned());
                 None
             }
             Err(error) => self.unreadable(name, &error),
@@ -232,7 +266,7 @@ impl Directory {
         {
             return self.files.remove(name).map(|_| News::Removed);
         }
-        self.unsettled = true;
+        // It stays so until something is heard of it, or everything is looked at again.
         Some(News::Unusable(format!("{name}: cannot be read: {error}")))
     }
 }
@@ -244,13 +278,17 @@ fn is_old(stamp: &Stamp) -> bool {
     !(-1..=1).contains(&age)
 }
 
-/// The names of the files that count: `*.yaml`, `*.yml`, `*.json`, not hidden.
+/// Whether a file is a manifest by its name: `*.yaml`, `*.yml`, `*.json`, not hidden.
+fn counts(name: &str) -> bool {
+    !name.starts_with('.') && [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending))
+}
+
+/// The names of the files that count.
 fn names(directory: &Path) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for entry in std::fs::read_dir(directory)? {
         let Ok(name) = entry?.file_name().into_string() else { continue };
-        let counts = [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
-        if counts && !name.starts_with('.') {
+        if counts(&name) {
             names.insert(name);
         }
         if names.len() > MOST_FILES {

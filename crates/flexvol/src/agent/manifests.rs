@@ -12,50 +12,12 @@ use flexvolume_host::Reading;
 use flexvolume_host::contract::{DriverName, PodUid};
 use flexvolume_host::reconcile::{PodWish, WantedPod};
 
+use super::claims::Claims;
+use super::news::{Memory, News, Owners, Update};
 use crate::manifest::ManifestError;
 use crate::manifest::read::{Document, parse};
 use crate::manifest::resolve::{PodPlan, resolve};
 use crate::secrets::ManifestSecrets;
-
-/// What is new about a file.
-#[derive(Debug)]
-pub(super) enum News {
-    /// It has this text.
-    Text(String),
-    /// It is there, but cannot be read.
-    Unusable(String),
-    /// Somebody is still writing it.
-    Unfinished,
-    /// It is not there any more.
-    Removed,
-}
-
-/// Which file asked for which pod.
-pub(super) type Owners = BTreeMap<PodUid, String>;
-
-/// What is remembered of an earlier process.
-#[derive(Debug)]
-pub(super) enum Memory {
-    /// These pods were asked for.
-    Known(Owners),
-    /// The file that tells was damaged: nothing may be concluded from a file that is wrong.
-    Lost(String),
-}
-
-/// What follows from some news.
-#[derive(Debug, Default)]
-pub(super) struct Update {
-    /// The pods for which something else is wished now.
-    pub(super) wishes: Vec<(PodUid, PodWish)>,
-    /// What is wrong, by file: all that is wrong, not only what is new.
-    pub(super) troubles: BTreeMap<String, String>,
-    /// Which file asks for which pod now.
-    pub(super) owners: Owners,
-    /// The Secrets, if they may have changed.
-    pub(super) secrets: Option<ManifestSecrets>,
-    /// Whether all pods are known that somebody may have asked for.
-    pub(super) complete: bool,
-}
 
 /// The manifest files.
 #[derive(Debug)]
@@ -63,9 +25,14 @@ pub(super) struct Manifests {
     reading: Reading,
     files: BTreeMap<String, ManifestFile>,
     pods: BTreeMap<PodUid, Owned>,
+    /// The files that ask for each pod now: one, unless somebody has made a mistake.
+    claims: Claims,
     memory: Memory,
     linked: Linked,
     arrivals: u64,
+    /// The files in which something was wrong at the last update.
+    troubled: BTreeSet<String>,
+    read_before: bool,
 }
 
 /// A pod and the file that asks for it; without a plan it is remembered only.
@@ -96,7 +63,7 @@ enum Content {
 /// What came of the files that are resolved together.
 #[derive(Debug, Default)]
 struct Linked {
-    pods: Vec<(String, Arc<WantedPod>)>,
+    pods: BTreeMap<(String, PodUid), Arc<WantedPod>>,
     troubles: BTreeMap<String, String>,
 }
 
@@ -109,35 +76,67 @@ impl Manifests {
                 .collect(),
             Memory::Lost(_) => BTreeMap::new(),
         };
-        Self { reading, files: BTreeMap::new(), pods, memory, linked: Linked::default(), arrivals: 0 }
+        let (files, claims, linked) = (BTreeMap::new(), Claims::default(), Linked::default());
+        let (troubled, read_before) = (BTreeSet::new(), false);
+        Self { reading, files, pods, claims, memory, linked, arrivals: 0, troubled, read_before }
     }
 
-    /// Takes the news in and says what follows.
+    /// Takes the news in and says what follows. What it costs depends on what is new, not on how many pods there are.
     pub(super) fn update(&mut self, news: Vec<(String, News)>) -> Update {
+        let names: BTreeSet<String> = news.iter().map(|(name, _)| name.clone()).collect();
+        let mut affected = BTreeSet::new();
         let mut relink = false;
         for (name, news) in news {
-            relink |= self.take(name, news);
+            affected.extend(self.pods_of(&name));
+            relink |= self.take(name.clone(), news);
+            affected.extend(self.pods_of(&name));
         }
-        let secrets = relink.then(|| self.relink());
-        let mut troubles: BTreeMap<String, String> = self.linked.troubles.clone();
-        let own = self.files.iter().filter_map(|(name, file)| Some((name.clone(), file.trouble.clone()?)));
-        troubles.extend(own);
-        let pods = self.merge(&mut troubles);
-        let wishes = self.replace(pods, &troubles);
-        let owners = self.pods.iter().map(|(pod, owned)| (pod.clone(), owned.file.clone())).collect();
-        let complete = matches!(self.memory, Memory::Known(_)) || troubles.is_empty();
-        if let (Memory::Lost(why), false) = (&self.memory, complete) {
-            troubles.insert("pods.json".to_owned(), why.clone());
-        } else if complete && matches!(self.memory, Memory::Lost(_)) {
-            self.memory = Memory::Known(Owners::new());
+        let secrets = relink.then(|| self.relink(&mut affected));
+        let troubles = self.troubles();
+        let now_troubled = troubles.keys().cloned().collect();
+        let was_troubled: BTreeSet<String> = std::mem::replace(&mut self.troubled, now_troubled);
+        let first = !std::mem::replace(&mut self.read_before, true);
+        // What a file asked for before depends on whether it is in order now.
+        let touched = |file: &String| {
+            first || names.contains(file) || was_troubled.contains(file) || self.troubled.contains(file)
+        };
+        affected
+            .extend(self.pods.iter().filter(|(_, owned)| touched(&owned.file)).map(|(pod, _)| pod.clone()));
+        let mut update = Update { secrets, troubles, ..Update::default() };
+        for pod in affected {
+            self.settle(pod, &mut update);
         }
-        Update { wishes, troubles, owners, secrets, complete }
+        self.judge_memory(&mut update);
+        update
+    }
+
+    fn pods_of(&self, file: &str) -> Vec<PodUid> {
+        match self.files.get(file).map(|file| &file.content) {
+            Some(Content::Pods(pods)) => pods.iter().map(|pod| pod.pod.uid.clone()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Without memory, a file that is wrong may have asked for any pod.
+    fn judge_memory(&mut self, update: &mut Update) {
+        update.complete = update.troubles.is_empty();
+        if let Memory::Lost(why) = &self.memory
+            && !update.complete
+        {
+            update.troubles.insert("pods.jsonl".to_owned(), why.clone());
+            return;
+        }
+        update.complete = true;
+        self.memory = Memory::Known(Owners::new());
     }
 
     /// Whether the files that are resolved together are others now.
     fn take(&mut self, name: String, news: News) -> bool {
         let text = match news {
-            News::Removed => return self.files.remove(&name).is_some_and(|file| file.is_linked()),
+            News::Removed => {
+                self.claims.give_up(&name, self.pods_of(&name));
+                return self.files.remove(&name).is_some_and(|file| file.is_linked());
+            }
             News::Unusable(why) => {
                 self.file(name).trouble = Some(why);
                 return false;
@@ -151,16 +150,22 @@ impl Manifests {
             News::Text(text) => text,
         };
         let reading = self.reading;
+        self.claims.give_up(&name, self.pods_of(&name));
         let file = self.file(name.clone());
         let was_linked = file.is_linked();
         match content_of(&name, text, reading) {
             Ok(Content::Nothing) if !matches!(file.content, Content::Nothing) => {
                 file.trouble = Some(format!("{name}: is empty; what it asked for stays until it is removed"));
             }
-            Ok(content) => (file.content, file.trouble) = (content, None),
+            Ok(content) => {
+                file.trouble = impossible_drivers(&name, &content);
+                file.content = content;
+            }
             Err(why) => file.trouble = Some(why),
         }
-        was_linked || file.is_linked()
+        let is_linked = file.is_linked();
+        self.claims.make(&name, self.pods_of(&name));
+        was_linked || is_linked
     }
 
     fn file(&mut self, name: String) -> &mut ManifestFile {
@@ -169,98 +174,114 @@ impl Manifests {
         self.files.entry(name).or_insert(ManifestFile { arrival, content: Content::Nothing, trouble: None })
     }
 
-    /// Resolves the files that depend on each other, in the order in which they came.
-    fn relink(&mut self) -> ManifestSecrets {
-        let mut texts: Vec<_> = self
-            .files
-            .iter()
-            .filter_map(|(name, file)| match &file.content {
-                Content::Linked(text) => Some((file.arrival, name, text)),
-                _ => None,
-            })
-            .collect();
-        texts.sort_unstable();
-        let mut documents = Vec::new();
-        for (_, name, text) in texts {
-            // It was parsed when it came.
-            documents.extend(parse_documents(name, text).unwrap_or_default());
-        }
+    /// Resolves the files that depend on each other.
+    fn relink(&mut self, affected: &mut BTreeSet<PodUid>) -> ManifestSecrets {
+        let documents = self.linked_documents();
         let (workload, errors) = resolve(&documents, self.reading);
-        let file_of = |plan: &PodPlan| plan.place.file.display().to_string();
-        self.linked.pods =
-            workload.pods.into_iter().map(|plan| (file_of(&plan), Arc::new(wanted(plan)))).collect();
+        let before = std::mem::take(&mut self.linked.pods);
         self.linked.troubles.clear();
+        for plan in workload.pods {
+            let (file, pod) = (plan.place.file.display().to_string(), Arc::new(wanted(plan)));
+            let uid = pod.pod.uid.clone();
+            add_impossible_drivers(&mut self.linked.troubles, &file, &pod);
+            self.claims.make(&file, [uid.clone()]);
+            affected.insert(uid.clone());
+            self.linked.pods.insert((file, uid), pod);
+        }
+        for (file, pod) in before.into_keys() {
+            // It may still ask for it, even by itself.
+            if self.plan(&pod, &file).is_none() {
+                self.claims.give_up(&file, [pod.clone()]);
+            }
+            affected.insert(pod);
+        }
         for error in errors {
             add_trouble(
                 &mut self.linked.troubles,
-                error.place.file.display().to_string(),
+                &error.place.file.display().to_string(),
                 &error.to_string(),
             );
         }
         workload.secrets
     }
 
-    /// All pods with the files that ask for them. Of several that ask for the same uid the one has it that had it before,
-    /// or came first.
-    fn merge(&self, troubles: &mut BTreeMap<String, String>) -> BTreeMap<PodUid, (String, Arc<WantedPod>)> {
-        let alone = self.files.iter().flat_map(|(name, file)| match &file.content {
-            Content::Pods(pods) => pods.iter().map(|pod| (name.clone(), Arc::clone(pod))).collect(),
-            _ => Vec::new(),
+    /// The documents of the files that depend on each other, in the order in which they came.
+    fn linked_documents(&self) -> Vec<Document> {
+        let linked = self.files.iter().filter_map(|(name, file)| match &file.content {
+            Content::Linked(text) => Some((file.arrival, name, text)),
+            _ => None,
         });
-        let mut candidates: Vec<_> = alone.chain(self.linked.pods.iter().cloned()).collect();
-        let right = |(file, pod): &(String, Arc<WantedPod>)| {
-            let has_it = self.pods.get(&pod.pod.uid).is_some_and(|owned| owned.file == *file);
-            (!has_it, self.files.get(file).map_or(u64::MAX, |file| file.arrival))
-        };
-        candidates.sort_by_key(right);
-        let mut pods: BTreeMap<PodUid, (String, Arc<WantedPod>)> = BTreeMap::new();
-        for (file, pod) in candidates {
-            match pods.get(&pod.pod.uid) {
-                None => drop(pods.insert(pod.pod.uid.clone(), (file, pod))),
-                Some((first, _)) => {
-                    let why = format!(
-                        "{file}: the uid {} of pod {}/{} is taken by {first}; a pod's uid names its directories, so it must be unique",
-                        pod.pod.uid, pod.pod.namespace, pod.pod.name
-                    );
-                    add_trouble(troubles, file, &why);
-                }
-            }
-        }
-        for (file, pod) in pods.values() {
-            refuse_impossible_drivers(file, pod, troubles);
-        }
-        pods
+        let mut texts: Vec<_> = linked.collect();
+        texts.sort_unstable();
+        // They were parsed when they came.
+        texts
+            .into_iter()
+            .flat_map(|(_, name, text)| parse_documents(name, text).unwrap_or_default())
+            .collect()
     }
 
-    /// Puts the new pods in place of the old; what a troubled file asked for stays.
-    fn replace(
-        &mut self,
-        new: BTreeMap<PodUid, (String, Arc<WantedPod>)>,
-        troubles: &BTreeMap<String, String>,
-    ) -> Vec<(PodUid, PodWish)> {
-        let mut wishes = Vec::new();
-        let old: BTreeSet<PodUid> = self.pods.keys().cloned().collect();
-        for uid in old {
-            let Some(owned) = self.pods.get(&uid) else { continue };
-            let stays = troubles.contains_key(&owned.file) && self.files.contains_key(&owned.file);
-            match (&owned.plan, new.contains_key(&uid), stays) {
-                (_, true, _) | (Some(_), false, true) => {}
-                (None, false, true) => wishes.push((uid, PodWish::AsIs)),
-                (_, false, false) => {
-                    self.pods.remove(&uid);
-                    wishes.push((uid, PodWish::Gone));
-                }
+    /// All that is wrong, by file.
+    fn troubles(&self) -> BTreeMap<String, String> {
+        let mut troubles = self.linked.troubles.clone();
+        for (name, file) in &self.files {
+            if let Some(why) = &file.trouble {
+                add_trouble(&mut troubles, name, why);
             }
         }
-        for (uid, (file, pod)) in new {
-            let known = self.pods.get(&uid).and_then(|owned| owned.plan.clone());
-            let plan = known.filter(|known| **known == *pod);
-            if plan.is_none() {
-                wishes.push((uid.clone(), PodWish::Volumes(Arc::clone(&pod))));
+        for (pod, files) in self.claims.disputed() {
+            let Some(winner) = self.winner(pod, files) else { continue };
+            for file in files.iter().filter(|file| *file != winner) {
+                let why = format!(
+                    "{file}: the pod uid {pod} is taken by {winner}; a pod's uid names its directories, so it must be unique"
+                );
+                add_trouble(&mut troubles, file, &why);
             }
-            self.pods.insert(uid, Owned { plan: Some(plan.unwrap_or(pod)), file });
         }
-        wishes
+        troubles
+    }
+
+    /// Of several files that ask for the same uid the one has it that had it before, or came first.
+    fn winner<'a>(&self, pod: &PodUid, files: &'a BTreeSet<String>) -> Option<&'a String> {
+        let owner = self.pods.get(pod).map(|owned| &owned.file);
+        let arrival = |file: &String| self.files.get(file).map_or(u64::MAX, |file| file.arrival);
+        files.iter().min_by_key(|file| (Some(*file) != owner, arrival(file)))
+    }
+
+    /// The pod as a file asks for it.
+    fn plan(&self, pod: &PodUid, file: &str) -> Option<Arc<WantedPod>> {
+        let linked = || self.linked.pods.get(&(file.to_owned(), pod.clone())).cloned();
+        match self.files.get(file).map(|file| &file.content) {
+            Some(Content::Pods(pods)) => pods.iter().find(|known| known.pod.uid == *pod).cloned(),
+            _ => linked(),
+        }
+    }
+
+    /// Says what shall become of a pod, if that is something else than before. What a troubled file asked for stays.
+    fn settle(&mut self, pod: PodUid, update: &mut Update) {
+        let winner = self.claims.of(&pod).and_then(|files| self.winner(&pod, files)).cloned();
+        let plan = winner.and_then(|file| Some((self.plan(&pod, &file)?, file)));
+        let known = self.pods.get(&pod);
+        if let Some((plan, file)) = plan {
+            if known.is_none_or(|known| known.file != file) {
+                update.owners.push((pod.clone(), Some(file.clone())));
+            }
+            if known.and_then(|known| known.plan.as_ref()) != Some(&plan) {
+                update.wishes.push((pod.clone(), PodWish::Volumes(Arc::clone(&plan))));
+            }
+            self.pods.insert(pod, Owned { plan: Some(plan), file });
+            return;
+        }
+        let Some(known) = known else { return };
+        let stays = update.troubles.contains_key(&known.file) && self.files.contains_key(&known.file);
+        match (&known.plan, stays) {
+            (Some(_), true) => {}
+            (None, true) => update.wishes.push((pod, PodWish::AsIs)),
+            (_, false) => {
+                self.pods.remove(&pod);
+                update.owners.push((pod.clone(), None));
+                update.wishes.push((pod, PodWish::Gone));
+            }
+        }
     }
 }
 
@@ -291,20 +312,31 @@ fn wanted(plan: PodPlan) -> WantedPod {
     WantedPod { pod: plan.pod, volumes: plan.volumes, arguments: plan.arguments }
 }
 
-fn refuse_impossible_drivers(file: &str, pod: &WantedPod, troubles: &mut BTreeMap<String, String>) {
+fn impossible_drivers(file: &str, content: &Content) -> Option<String> {
+    let mut troubles = BTreeMap::new();
+    if let Content::Pods(pods) = content {
+        pods.iter().for_each(|pod| add_impossible_drivers(&mut troubles, file, pod));
+    }
+    troubles.into_values().next()
+}
+
+fn add_impossible_drivers(troubles: &mut BTreeMap<String, String>, file: &str, pod: &WantedPod) {
     for volume in &pod.volumes {
         if let Err(error) = DriverName::parse(volume.spec.driver.clone()) {
             let (namespace, name, volume) = (&pod.pod.namespace, &pod.pod.name, &volume.pod_volume);
-            let why = format!("{file}: volume {volume} of pod {namespace}/{name}: {error}");
-            add_trouble(troubles, file.to_owned(), &why);
+            add_trouble(
+                troubles,
+                file,
+                &format!("{file}: volume {volume} of pod {namespace}/{name}: {error}"),
+            );
         }
     }
 }
 
 /// A file may have many errors; a person needs the first few.
-fn add_trouble(troubles: &mut BTreeMap<String, String>, file: String, why: &str) {
+fn add_trouble(troubles: &mut BTreeMap<String, String>, file: &str, why: &str) {
     const ENOUGH: usize = 4 << 10;
-    let known = troubles.entry(file).or_default();
+    let known = troubles.entry(file.to_owned()).or_default();
     if known.len() < ENOUGH {
         if !known.is_empty() {
             known.push_str("; ");

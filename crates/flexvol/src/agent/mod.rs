@@ -7,6 +7,7 @@
 mod answers;
 mod api;
 mod calls;
+mod claims;
 mod client;
 mod directory;
 mod drivers;
@@ -15,6 +16,7 @@ mod journal;
 mod looks;
 mod manifests;
 mod metrics;
+mod news;
 mod notify;
 mod run_loop;
 mod secrets;
@@ -30,7 +32,7 @@ use std::time::SystemTime;
 
 use flexvolume_host::Reading;
 use flexvolume_host::os::signals::Signals;
-use flexvolume_host::reconcile::{Assignment, BackOff, Ending, Reconciler};
+use flexvolume_host::reconcile::{Assignment, BackOff, Ending, Reconciler, VolumeKey};
 
 use self::api::{Access, Api, Question};
 pub(crate) use self::api::{EventsDocument, RetryDocument, StatusDocument, VolumeLine};
@@ -40,7 +42,8 @@ use self::directory::Directory;
 use self::drivers::DriverNews;
 pub(crate) use self::journal::Event;
 use self::journal::Journal;
-use self::manifests::{Manifests, Memory, Update};
+use self::manifests::Manifests;
+use self::news::{Memory, Update};
 use self::run_loop::Agent;
 use self::secrets::CurrentSecrets;
 use self::state::State;
@@ -60,8 +63,10 @@ enum Message {
     Driver(DriverNews),
     /// An operation has ended.
     Finished(Box<(Assignment, Ending)>),
-    /// The mount table is another one.
-    MountTable,
+    /// These volumes were in the mount table and are no longer.
+    Vanished(Vec<VolumeKey>),
+    /// The mount table cannot be read.
+    NoMountTable(String),
     /// A driver was called.
     Called(Box<CallRecord>),
     /// Somebody asks.
@@ -81,7 +86,7 @@ pub(crate) fn run(global: &Global, arguments: &AgentArguments) -> Result<u8, Fai
     let (messages, inbox) = channel();
     let secrets = CurrentSecrets::default();
     let session = recorded(Session::new(global, secrets.clone())?, &messages);
-    let mut state = State::open(&session.host.root)?;
+    let state = State::open(&session.host.root)?;
     let memory = state.remember();
     let manager = Arc::new(session.manager());
     let worker = Worker { manager, system: session.host.system.clone(), messages: messages.clone() };
@@ -93,9 +98,10 @@ pub(crate) fn run(global: &Global, arguments: &AgentArguments) -> Result<u8, Fai
         worker,
         troubles: BTreeMap::new(),
         populated: false,
-        looks: looks::Looks::default(),
         metrics: metrics::Metrics::default(),
     };
+    // Before anything is looked at, so that nothing is missed in between.
+    looks::watch_mount_table(&agent.worker.manager, messages.clone())?;
     agent.take_stock()?;
     let api = Api { agent: messages.clone(), access: Access::Everything };
     server::serve_socket(agent.state.directory(), api)?;
@@ -103,7 +109,6 @@ pub(crate) fn run(global: &Global, arguments: &AgentArguments) -> Result<u8, Fai
         server::serve_port(address, Api { agent: messages.clone(), access: Access::FiguresOnly })?;
     }
     drivers::watch(&session, messages.clone()).map_err(|error| Failure::new(BAD_INPUT, error))?;
-    looks::watch_mount_table(messages.clone())?;
     watch_manifests(arguments, memory, messages)?;
     agent.run(&inbox, &signals);
     Ok(OK)

@@ -6,15 +6,14 @@ use std::time::{Duration, Instant};
 
 use flexvolume_host::os::signals::Signals;
 use flexvolume_host::reconcile::{
-    Assignment, DriverState, Ending, Notice, NoticeKind, Operation, Reconciler, Task,
+    Assignment, DriverState, Ending, Notice, NoticeKind, Operation, Reconciler, Task, VolumeKey,
 };
 
 use super::Message;
 use super::drivers::DriverNews;
 use super::journal::{Event, Journal};
-use super::looks::Looks;
-use super::manifests::Update;
 use super::metrics::{Metrics, Outcome};
+use super::news::Update;
 use super::notify::{self, ServiceState, Watchdog};
 use super::secrets::CurrentSecrets;
 use super::state::State;
@@ -36,7 +35,6 @@ pub(super) struct Agent {
     /// What is wrong with manifests, by file.
     pub(super) troubles: BTreeMap<String, String>,
     pub(super) populated: bool,
-    pub(super) looks: Looks,
     pub(super) metrics: Metrics,
 }
 
@@ -63,8 +61,7 @@ impl Agent {
             }
             self.begin_all();
             let now = Instant::now();
-            self.looks.take(&mut self.reconciler, &self.worker.manager, &mut self.journal);
-            let wake = self.reconciler.wake_at(now).into_iter().chain(self.looks.due()).min();
+            let wake = self.reconciler.wake_at(now);
             let patience = wake.map_or(TICK, |at| at.saturating_duration_since(now).min(TICK));
             match inbox.recv_timeout(patience) {
                 Ok(message) => self.note(message),
@@ -111,12 +108,24 @@ impl Agent {
             }
             Message::Driver(news) => self.note_driver(news),
             Message::Finished(ended) => self.note_end(&ended.0, &ended.1),
-            Message::MountTable => self.looks.mount_table_changed(),
+            Message::Vanished(keys) => self.note_vanished(&keys),
+            Message::NoMountTable(why) => self.journal.tell(Event::new("MountTableFailed").saying(&why)),
             Message::Called(record) => {
                 self.metrics.call(&record);
                 self.journal.tell(Event::of_call(*record));
             }
             Message::Question(question) => self.answer(question),
+        }
+    }
+
+    /// What we have unmounted ourselves vanishes too, and what was mounted again meanwhile is there.
+    fn note_vanished(&mut self, keys: &[VolumeKey]) {
+        for key in keys {
+            let there = self.worker.manager.is_mounted_now(key);
+            let notice = if there { None } else { self.reconciler.lost(key, Instant::now()) };
+            if let Some(notice) = notice {
+                self.tell_notice(&notice);
+            }
         }
     }
 
@@ -214,24 +223,18 @@ impl Agent {
     }
 
     fn tell_notice(&mut self, notice: &Notice) {
-        let event = notice_event(notice);
-        self.journal.tell(event);
+        let (reason, said) = match notice.kind {
+            NoticeKind::ChangedWhileMounted => (
+                "ChangedWhileMounted",
+                "it stays as it was mounted; what has changed applies when it is mounted again",
+            ),
+            NoticeKind::Superseded => {
+                ("Superseded", "what runs is no longer wanted; it is undone when it has ended")
+            }
+            NoticeKind::UnmountedBehindUs => {
+                ("UnmountedByOthers", "nothing is mounted there any more; it is mounted again")
+            }
+        };
+        self.journal.tell(Event::of_volume(reason, &notice.key).saying(said));
     }
-}
-
-/// A notice as an event.
-pub(super) fn notice_event(notice: &Notice) -> Event {
-    let (reason, said) = match notice.kind {
-        NoticeKind::ChangedWhileMounted => (
-            "ChangedWhileMounted",
-            "it stays as it was mounted; what has changed applies when it is mounted again",
-        ),
-        NoticeKind::Superseded => {
-            ("Superseded", "what runs is no longer wanted; it is undone when it has ended")
-        }
-        NoticeKind::UnmountedBehindUs => {
-            ("UnmountedByOthers", "nothing is mounted there any more; it is mounted again")
-        }
-    };
-    Event::of_volume(reason, &notice.key).saying(said)
 }

@@ -2,12 +2,14 @@
 //! started and remembers nothing. No driver is called, nothing is changed, and no file system that could hang is touched.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
 use flexvolume::{DriverName, PodUid, VolumeName};
 use serde::Serialize;
 
+use super::look::{self, Seen};
 use super::reconstruct::directories;
 use super::record::{Device, Found, Publish, Spec};
 use super::shelf::{self, Shelf};
@@ -93,19 +95,37 @@ impl VolumeManager {
         Ok(finds.inventory)
     }
 
-    /// Those of `volumes` at whose mount dirs nothing is mounted, from one look at the mount table.
+    /// The volumes at whose mount dirs something is mounted, from one look at the mount table, whoever mounted it.
     ///
     /// # Errors
     /// [`LifecycleError`] when the mount table cannot be read.
-    pub fn not_mounted<'k>(
-        &self,
-        volumes: impl IntoIterator<Item = &'k VolumeKey>,
-    ) -> Result<Vec<&'k VolumeKey>, LifecycleError> {
+    pub fn mounted_volumes(&self) -> Result<BTreeSet<VolumeKey>, LifecycleError> {
         let table = self.host.system.mounter.table()?;
-        let points = MountPoints::new(&self.host.root, &table);
-        let place = |key: &VolumeKey| paths::mount_dir(&self.host.root, &key.pod, &key.driver, &key.volume);
-        Ok(volumes.into_iter().filter(|key| !points.holds(&place(key))).collect())
+        let pods = look::in_table(&self.host.root, &self.host.root.join("pods"));
+        let points = table.mounts().iter().filter_map(|mount| mount.mount_point.strip_prefix(&pods).ok());
+        Ok(points.filter_map(key_of).collect())
     }
+
+    /// Whether something is mounted at the mount dir of the volume, without a look at the whole table.
+    #[must_use]
+    pub fn is_mounted_now(&self, key: &VolumeKey) -> bool {
+        let place = paths::mount_dir(&self.host.root, &key.pod, &key.driver, &key.volume);
+        matches!(self.look(&place), Ok(Seen::Mounted | Seen::Dead))
+    }
+}
+
+/// The volume whose mount dir this is, below `pods/`.
+fn key_of(below: &Path) -> Option<VolumeKey> {
+    let mut parts = below.iter().map(OsStr::to_str);
+    let (pod, volumes, driver, volume) = (parts.next()??, parts.next()??, parts.next()??, parts.next()??);
+    if volumes != "volumes" || parts.next().is_some() {
+        return None;
+    }
+    Some(VolumeKey {
+        pod: PodUid::parse(pod).ok()?,
+        driver: DriverName::from_directory(driver).ok()?,
+        volume: VolumeName::parse(volume).ok()?,
+    })
 }
 
 impl Finds<'_> {
