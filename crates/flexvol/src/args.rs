@@ -146,6 +146,9 @@ pub(crate) enum Command {
     /// Print the figures of file systems (used by `status --usage` and `resize`, which do not wait for it)
     #[command(hide = true)]
     Statfs(StatfsArguments),
+    /// Ask mounts whether they answer (used by `agent`, which does not wait for it)
+    #[command(hide = true)]
+    ProbeMounts(StatfsArguments),
     /// Become a driver where one directory only is writable (used by `conformance`)
     #[command(hide = true)]
     ConformanceFence(ConformanceFenceArguments),

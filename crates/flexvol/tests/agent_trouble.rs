@@ -244,3 +244,65 @@ fn snapshot(directory: &std::path::Path) -> Vec<String> {
     lines.sort_unstable();
     lines
 }
+
+#[test]
+fn a_drain_unmounts_everything_but_what_a_person_keeps() {
+    if !in_namespaces("a_drain_unmounts_everything_but_what_a_person_keeps") {
+        return;
+    }
+    let node = node();
+    let by_hand = node.top().join("by-hand.yaml");
+    fs::write(&by_hand, pod_text("hand", "example.com/memory", &["data"])).unwrap();
+    assert!(node.flexvol().args(["mount", "-f"]).arg(&by_hand).status().unwrap().success());
+    let agent = node.start();
+    node.pod("web", &["data", "logs"]);
+    node.wait_for_mounts(&["hand/data", "web/data", "web/logs"]);
+    let second = node.flexvol().args(["agent", "--drain"]).output().unwrap();
+    assert!(!second.status.success(), "there is an agent already");
+    agent.stop();
+    let drained = node.flexvol().args(["agent", "--drain"]).output().unwrap();
+    assert!(drained.status.success(), "{}", String::from_utf8_lossy(&drained.stderr));
+    assert_eq!(node.mounts(), ["hand/data"]);
+    let agent = node.start();
+    node.wait_for_mounts(&["hand/data", "web/data", "web/logs"]);
+    agent.stop();
+}
+
+#[test]
+fn a_mount_that_died_is_told_and_mounted_again_where_that_is_wanted() {
+    const NAME: &str = "a_mount_that_died_is_told_and_mounted_again_where_that_is_wanted";
+    if !in_namespaces(NAME) {
+        return;
+    }
+    // A FUSE file system whose daemon has died: the last one who has its end open ends.
+    let fuse = "init) echo '{\"status\": \"Success\", \"capabilities\": {\"attach\": false}}' ;;\n\
+        mount) [ -e \"TOP/repaired\" ] && { mount -t tmpfs memory \"$2\" && echo '{\"status\": \"Success\"}'; exit; }\n\
+          exec 7<>/dev/fuse; mount -i -t fuse -o fd=7,rootmode=40000,user_id=0,group_id=0 hung \"$2\" || exit 1\n\
+          sleep 1000 >/dev/null 2>&1 & echo $! >>TOP/daemons; echo '{\"status\": \"Success\"}' ;;\n\
+        unmount) umount -l \"$2\" && echo '{\"status\": \"Success\"}' ;;";
+    let node = Node::new();
+    if fs::metadata("/dev/fuse").is_err() || fs::File::open("/dev/fuse").is_err() {
+        eprintln!("skipped: {NAME}: needs /dev/fuse");
+        return;
+    }
+    node.install(DRIVER, &fuse.replace("TOP", &node.top().to_string_lossy()));
+    let agent = node.start_with(&["--health-interval", "300ms", "--remount-sick", "all"]);
+    node.pod("web", &["data"]);
+    node.wait_for_mounts(&["web/data"]);
+    node.wait_until("it is told that it hangs", || node.report().contains("SickMount: no answer within 2s"));
+    let status = node.flexvol().arg("status").output().unwrap();
+    assert!(String::from_utf8_lossy(&status.stdout).contains("does not answer: data of default/web"));
+    fs::write(node.top().join("repaired"), "").unwrap();
+    let daemons = fs::read_to_string(node.top().join("daemons")).unwrap();
+    for pid in daemons.lines() {
+        assert!(program("kill").args(["-9", pid]).status().unwrap().success());
+    }
+    node.wait_until("it is mounted again", || {
+        fs::read_to_string("/proc/self/mountinfo")
+            .unwrap()
+            .lines()
+            .any(|line| line.contains("pods/web") && line.contains("tmpfs"))
+    });
+    node.wait_until("it has recovered", || node.report().contains("Recovered"));
+    agent.stop();
+}

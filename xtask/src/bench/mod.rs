@@ -1,6 +1,8 @@
 //! `bench`: figures with goals. Times are ratios to a baseline measured in the same run, so that they mean the same on
 //! every machine.
 
+mod agent;
+mod agent_node;
 mod cli;
 mod discovery;
 mod driver;
@@ -61,7 +63,7 @@ struct Group {
     measure: fn(&Programs, &mut dyn FnMut(Outcome)) -> Result<()>,
 }
 
-const GROUPS: [&Group; 12] = [
+const GROUPS: [&Group; 13] = [
     &driver::SIZES,
     &driver::LOOP,
     &driver::LOOP_EPHEMERAL,
@@ -74,6 +76,7 @@ const GROUPS: [&Group; 12] = [
     &mounts::REFERENCES,
     &ownership::GROUP,
     &in_tree::GROUP,
+    &agent::GROUP,
 ];
 
 /// Measures, prints, and fails if a goal does not hold.

@@ -7,6 +7,7 @@ use flexvolume_host::reconcile::{Stage, VolumeKey};
 use super::api::{
     EventsDocument, Question, RetryDocument, Selection, StatusDocument, VolumeLine, driver_word,
 };
+use super::metrics::Troubles;
 use super::run_loop::Agent;
 
 impl Agent {
@@ -19,8 +20,10 @@ impl Agent {
             }
             Question::Retry(selection, answer) => drop(answer.send(self.retry(&selection))),
             Question::Metrics(answer) => {
-                drop(answer.send(self.metrics.text(&self.reconciler, self.troubles.len())));
+                let troubles = Troubles { manifests: self.troubles.len(), sick: self.sick.len() };
+                drop(answer.send(self.metrics.text(&self.reconciler, &troubles)));
             }
+            Question::Mounted(answer) => drop(answer.send(self.reconciler.mounted().collect())),
             Question::Ready(answer) => drop(answer.send(self.why_not_ready())),
         }
     }
@@ -31,7 +34,12 @@ impl Agent {
         let drivers = self.reconciler.driver_states();
         StatusDocument {
             populated: self.populated,
-            volumes: meant.map(|view| VolumeLine::new(view, now)).collect(),
+            volumes: meant
+                .map(|view| {
+                    let sick = self.sick.get(&view.key).cloned();
+                    VolumeLine { sick, ..VolumeLine::new(view, now) }
+                })
+                .collect(),
             drivers: drivers.map(|(name, state)| (name.to_string(), driver_word(state))).collect(),
             manifests: self.troubles.clone(),
         }

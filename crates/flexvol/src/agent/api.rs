@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-use flexvolume_host::reconcile::{DriverState, VolumeView};
+use flexvolume_host::reconcile::{DriverState, VolumeKey, VolumeView};
 use serde::{Deserialize, Serialize};
 
 use super::Message;
@@ -54,6 +54,9 @@ pub(crate) struct VolumeLine {
     /// What it waits for, or why it failed last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
+    /// Why it is mounted but does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sick: Option<String>,
     /// How often in a row it failed.
     pub(crate) failures: u32,
     /// In how many milliseconds it is tried again.
@@ -105,6 +108,8 @@ pub(super) enum Question {
     Events(u64, Sender<EventsDocument>),
     Retry(Selection, Sender<RetryDocument>),
     Metrics(Sender<String>),
+    /// The volumes that count as mounted.
+    Mounted(Sender<Vec<VolumeKey>>),
     /// Empty when it is ready, else why not.
     Ready(Sender<Vec<String>>),
 }
@@ -123,6 +128,7 @@ impl VolumeLine {
             running_for: view.running_since.map(|since| milliseconds(now.saturating_duration_since(since))),
             superseded: view.superseded,
             why: view.why,
+            sick: None,
             failures: view.failures,
             again_in: view.again.map(|again| milliseconds(again.saturating_duration_since(now))),
         }

@@ -13,7 +13,7 @@ use flexvolume_host::contract::{DriverName, PodUid};
 use flexvolume_host::reconcile::{PodWish, WantedPod};
 
 use super::claims::Claims;
-use super::news::{Memory, News, Owners, Update};
+use super::news::{Memory, News, Owners, UNFINISHED, Update};
 use crate::manifest::ManifestError;
 use crate::manifest::read::{Document, parse};
 use crate::manifest::resolve::{PodPlan, resolve};
@@ -144,7 +144,7 @@ impl Manifests {
             // It says nothing against what was read of it before.
             News::Unfinished if self.files.contains_key(&name) => return false,
             News::Unfinished => {
-                self.file(name.clone()).trouble = Some(format!("{name}: is still being written"));
+                self.file(name.clone()).trouble = Some(format!("{name}: {UNFINISHED}"));
                 return false;
             }
             News::Text(text) => text,

@@ -65,6 +65,15 @@ impl Outcome {
     }
 }
 
+/// What is wrong now.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    /// Manifest files with something wrong.
+    pub(super) manifests: usize,
+    /// Mounted volumes that do not answer.
+    pub(super) sick: usize,
+}
+
 /// What has been counted since the start.
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
@@ -93,13 +102,15 @@ impl Metrics {
     }
 
     /// The figures as they are now.
-    pub(super) fn text(&self, reconciler: &Reconciler, troubled_manifests: usize) -> String {
+    pub(super) fn text(&self, reconciler: &Reconciler, troubles: &Troubles) -> String {
         let mut out = String::new();
         write_counts(&mut out, &reconciler.counts());
         describe(&mut out, "flexvol_operations_running", "gauge", "operations that run now");
         let _ = writeln!(out, "flexvol_operations_running {}", reconciler.running());
         describe(&mut out, "flexvol_manifests_troubled", "gauge", "manifest files with something wrong");
-        let _ = writeln!(out, "flexvol_manifests_troubled {troubled_manifests}");
+        let _ = writeln!(out, "flexvol_manifests_troubled {}", troubles.manifests);
+        describe(&mut out, "flexvol_volumes_sick", "gauge", "mounted volumes that do not answer");
+        let _ = writeln!(out, "flexvol_volumes_sick {}", troubles.sick);
         describe(&mut out, "flexvol_driver_usable", "gauge", "1 if the driver can be used");
         for (name, state) in reconciler.driver_states() {
             let usable = u8::from(matches!(state, DriverState::Ready(_)));
@@ -174,10 +185,12 @@ mod tests {
             ..CallRecord::default()
         };
         metrics.call(&call);
-        let text = metrics.text(&Reconciler::new(Bounds::default(), BackOff::new(1)), 2);
+        let troubles = Troubles { manifests: 2, sick: 1 };
+        let text = metrics.text(&Reconciler::new(Bounds::default(), BackOff::new(1)), &troubles);
         for line in [
             "flexvol_volumes{stage=\"mounted\"} 0",
             "flexvol_manifests_troubled 2",
+            "flexvol_volumes_sick 1",
             "flexvol_operation_failures_total 1",
             "flexvol_operation_seconds_bucket{task=\"mount\",outcome=\"success\",le=\"0.01\"} 0",
             "flexvol_operation_seconds_bucket{task=\"mount\",outcome=\"success\",le=\"0.05\"} 1",

@@ -11,6 +11,7 @@ mod claims;
 mod client;
 mod directory;
 mod drivers;
+mod health;
 mod http;
 mod journal;
 mod looks;
@@ -32,7 +33,7 @@ use std::time::SystemTime;
 
 use flexvolume_host::Reading;
 use flexvolume_host::os::signals::Signals;
-use flexvolume_host::reconcile::{Assignment, BackOff, Ending, Reconciler, VolumeKey};
+use flexvolume_host::reconcile::{Assignment, BackOff, Ending, Reconciler, Stage, VolumeKey, VolumeView};
 
 use self::api::{Access, Api, Question};
 pub(crate) use self::api::{EventsDocument, RetryDocument, StatusDocument, VolumeLine};
@@ -40,16 +41,18 @@ use self::calls::{CallRecord, RecordingRunner};
 pub(crate) use self::client::{Query, ask, find};
 use self::directory::Directory;
 use self::drivers::DriverNews;
+pub(crate) use self::health::{ANSWERS, probe};
+use self::health::{Nurse, Sick};
 pub(crate) use self::journal::Event;
 use self::journal::Journal;
 use self::manifests::Manifests;
 use self::news::{Memory, Update};
-use self::run_loop::Agent;
+use self::run_loop::{Agent, Purpose, Remedy, Run};
 use self::secrets::CurrentSecrets;
 use self::state::State;
 use self::worker::Worker;
 use crate::args::{AgentArguments, Global};
-use crate::failure::{BAD_INPUT, Failure, OK};
+use crate::failure::{BAD_INPUT, Failure, OK, STEP_FAILED};
 use crate::session::Session;
 
 /// What the loop is told.
@@ -67,6 +70,8 @@ enum Message {
     Vanished(Vec<VolumeKey>),
     /// The mount table cannot be read.
     NoMountTable(String),
+    /// The mounted volumes that do not answer.
+    Health(Sick),
     /// A driver was called.
     Called(Box<CallRecord>),
     /// Somebody asks.
@@ -99,8 +104,21 @@ pub(crate) fn run(global: &Global, arguments: &AgentArguments) -> Result<u8, Fai
         troubles: BTreeMap::new(),
         populated: false,
         metrics: metrics::Metrics::default(),
+        sick: Sick::new(),
+        remedy: remedy(arguments),
+        purpose: if arguments.drain { Purpose::Drain } else { Purpose::Keep },
     };
-    // Before anything is looked at, so that nothing is missed in between.
+    start_threads(&mut agent, (&session, arguments), memory)?;
+    conclude(agent.run(&inbox, &signals), &agent)
+}
+
+/// Everything that sends messages. The mount table comes first, so that nothing is missed while stock is taken.
+fn start_threads(
+    agent: &mut Agent,
+    (session, arguments): (&Session, &AgentArguments),
+    memory: Memory,
+) -> Result<(), Failure> {
+    let messages = agent.worker.messages.clone();
     looks::watch_mount_table(&agent.worker.manager, messages.clone())?;
     agent.take_stock()?;
     let api = Api { agent: messages.clone(), access: Access::Everything };
@@ -108,10 +126,37 @@ pub(crate) fn run(global: &Global, arguments: &AgentArguments) -> Result<u8, Fai
     if let Some(address) = arguments.metrics {
         server::serve_port(address, Api { agent: messages.clone(), access: Access::FiguresOnly })?;
     }
-    drivers::watch(&session, messages.clone()).map_err(|error| Failure::new(BAD_INPUT, error))?;
-    watch_manifests(arguments, memory, messages)?;
-    agent.run(&inbox, &signals);
-    Ok(OK)
+    drivers::watch(session, messages.clone()).map_err(|error| Failure::new(BAD_INPUT, error))?;
+    let (root, runner) = (session.host.root.clone(), Arc::clone(&session.host.system.runner));
+    let (worker, interval) = ("/proc/self/exe".into(), arguments.health_interval);
+    Nurse { root, runner, worker, messages: messages.clone(), interval }.start()?;
+    match &arguments.manifests {
+        Some(directory) if !arguments.drain => watch_manifests(directory, memory, messages)?,
+        // Nothing is wanted, and that is all there is to know.
+        _ => agent.reconciler.populated(std::time::Instant::now()),
+    }
+    Ok(())
+}
+
+fn remedy(arguments: &AgentArguments) -> Remedy {
+    let drivers = arguments.remount_sick.clone();
+    match drivers.iter().any(|driver| driver == "all") {
+        true => Remedy::Remount(Vec::new()),
+        false if drivers.is_empty() => Remedy::Report,
+        false => Remedy::Remount(drivers),
+    }
+}
+
+fn conclude(run: Run, agent: &Agent) -> Result<u8, Failure> {
+    if run == Run::Drained || agent.purpose == Purpose::Keep {
+        return Ok(OK);
+    }
+    let left = agent.reconciler.view().filter(|view| view.stage != Stage::LeftAlone);
+    let line = |view: VolumeView| {
+        let why = view.why.map(|why| format!(": {why}")).unwrap_or_default();
+        format!("{} of {} is left ({}){why}", view.key.volume, view.key.pod, view.stage.as_str())
+    };
+    Err(Failure { code: STEP_FAILED, lines: left.map(line).collect() })
 }
 
 /// The session, with every call of a driver told.
@@ -128,11 +173,11 @@ fn back_off() -> BackOff {
 
 /// Reads manifests in a thread of its own, from now on.
 fn watch_manifests(
-    arguments: &AgentArguments,
+    directory: &std::path::Path,
     memory: Memory,
     messages: Sender<Message>,
 ) -> std::io::Result<()> {
-    let path = std::path::absolute(&arguments.manifests)?;
+    let path = std::path::absolute(directory)?;
     let manifests = Manifests::new(Reading::Tolerant, memory);
     let reader = Reader { directory: Directory::new(path.clone()), path, manifests, messages };
     thread::Builder::new().name("manifests".to_owned()).spawn(move || reader.follow())?;

@@ -7,6 +7,9 @@ use flexvolume_host::reconcile::PodWish;
 
 use crate::secrets::ManifestSecrets;
 
+/// What is wrong with a file that nobody can be blamed for.
+pub(super) const UNFINISHED: &str = "is still being written";
+
 /// What is new about a file.
 #[derive(Debug)]
 pub(super) enum News {

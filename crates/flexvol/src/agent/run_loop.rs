@@ -11,9 +11,10 @@ use flexvolume_host::reconcile::{
 
 use super::Message;
 use super::drivers::DriverNews;
+use super::health::Sick;
 use super::journal::{Event, Journal};
 use super::metrics::{Metrics, Outcome};
-use super::news::Update;
+use super::news::{UNFINISHED, Update};
 use super::notify::{self, ServiceState, Watchdog};
 use super::secrets::CurrentSecrets;
 use super::state::State;
@@ -36,6 +37,38 @@ pub(super) struct Agent {
     pub(super) troubles: BTreeMap<String, String>,
     pub(super) populated: bool,
     pub(super) metrics: Metrics,
+    /// Mounted volumes that do not answer.
+    pub(super) sick: Sick,
+    /// What is done about them.
+    pub(super) remedy: Remedy,
+    pub(super) purpose: Purpose,
+}
+
+/// What is done about a mounted volume that does not answer, besides telling.
+#[derive(Debug, Clone)]
+pub(super) enum Remedy {
+    /// Nothing.
+    Report,
+    /// It is mounted again, if its driver is one of these, or whatever its driver is if there are none.
+    Remount(Vec<String>),
+}
+
+/// What the agent is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To keep mounted what the manifests ask for.
+    Keep,
+    /// To unmount everything and end.
+    Drain,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Run {
+    /// By a signal.
+    Interrupted,
+    /// There is nothing left to unmount.
+    Drained,
 }
 
 impl Agent {
@@ -51,13 +84,18 @@ impl Agent {
     }
 
     /// Until a signal comes.
-    pub(super) fn run(&mut self, inbox: &Receiver<Message>, signals: &Signals) {
+    pub(super) fn run(&mut self, inbox: &Receiver<Message>, signals: &Signals) -> Run {
         self.journal.tell(Event::new("Started"));
         let mut watchdog = Watchdog::new();
         loop {
             watchdog.pat();
             if signals.take().is_some() {
-                return self.stop(inbox);
+                self.stop(inbox);
+                return Run::Interrupted;
+            }
+            if self.purpose == Purpose::Drain && self.reconciler.is_drained() {
+                self.journal.tell(Event::new("Drained"));
+                return Run::Drained;
             }
             self.begin_all();
             let now = Instant::now();
@@ -67,7 +105,7 @@ impl Agent {
                 Ok(message) => self.note(message),
                 Err(RecvTimeoutError::Timeout) => {}
                 // Somebody always has a sender: the worker here.
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Disconnected) => return Run::Interrupted,
             }
             inbox.try_iter().for_each(|message| self.note(message));
         }
@@ -114,6 +152,7 @@ impl Agent {
                 self.metrics.call(&record);
                 self.journal.tell(Event::of_call(*record));
             }
+            Message::Health(sick) => self.note_health(sick),
             Message::Question(question) => self.answer(question),
         }
     }
@@ -127,6 +166,27 @@ impl Agent {
                 self.tell_notice(&notice);
             }
         }
+    }
+
+    fn note_health(&mut self, sick: Sick) {
+        for (key, why) in &sick {
+            if self.sick.get(key) != Some(why) {
+                self.journal.tell(Event::of_volume("SickMount", key).saying(why));
+            }
+            let remount = match &self.remedy {
+                Remedy::Report => false,
+                Remedy::Remount(drivers) => {
+                    drivers.is_empty() || drivers.iter().any(|name| name == key.driver.as_str())
+                }
+            };
+            if remount && self.reconciler.lost(key, Instant::now()).is_some() {
+                self.journal.tell(Event::of_volume("Remounting", key).saying("because it does not answer"));
+            }
+        }
+        for key in self.sick.keys().filter(|key| !sick.contains_key(key)) {
+            self.journal.tell(Event::of_volume("Recovered", key));
+        }
+        self.sick = sick;
     }
 
     fn note_manifests(&mut self, update: Update) {
@@ -154,7 +214,8 @@ impl Agent {
     fn tell_troubles(&mut self, troubles: BTreeMap<String, String>) {
         for (file, why) in &troubles {
             if self.troubles.get(file) != Some(why) {
-                let event = Event { file: Some(file.clone()), ..Event::new("ManifestInvalid") };
+                let reason = if why.ends_with(UNFINISHED) { "ManifestUnfinished" } else { "ManifestInvalid" };
+                let event = Event { file: Some(file.clone()), ..Event::new(reason) };
                 self.journal.tell(event.saying(why));
             }
         }

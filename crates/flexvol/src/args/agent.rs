@@ -20,14 +20,24 @@ When the agent ends, by a signal or a crash, all volumes stay mounted; the next 
 
 Examples:
   flexvol agent --manifests /etc/flexvol/manifests
+  flexvol agent --drain
   flexvol agent --manifests ./pods --root ./node --plugin-dir ./plugins -v")]
 pub(crate) struct AgentArguments {
     /// Directory of manifests
-    #[arg(long, value_name = "DIR", env = "FLEXVOL_MANIFESTS")]
-    pub(crate) manifests: PathBuf,
+    #[arg(long, value_name = "DIR", env = "FLEXVOL_MANIFESTS", required_unless_present = "drain")]
+    pub(crate) manifests: Option<PathBuf>,
+    /// Unmount everything, whatever the manifests say, and end. What `flexvol mount` keeps mounted stays
+    #[arg(long)]
+    pub(crate) drain: bool,
     /// Serve /metrics, /healthz and /readyz on this loopback port as well, such as 127.0.0.1:9808
     #[arg(long, value_name = "ADDRESS", value_parser = loopback)]
     pub(crate) metrics: Option<SocketAddr>,
+    /// How often mounted volumes are asked whether they answer
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
+    pub(crate) health_interval: Duration,
+    /// Mount volumes of this driver, or of `all`, again when they are dead [default: only tell]
+    #[arg(long, value_name = "DRIVER")]
+    pub(crate) remount_sick: Vec<String>,
     /// So many operations at a time for one driver
     #[arg(long, value_name = "COUNT", default_value_t = Bounds::default().per_driver)]
     pub(crate) per_driver: usize,

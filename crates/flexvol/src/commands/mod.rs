@@ -15,6 +15,7 @@ mod driver_remove;
 mod events;
 mod in_user_namespace;
 mod mount;
+mod probe_mounts;
 mod resize;
 mod retry;
 mod run;
@@ -57,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         Command::Status(arguments) => status::run(global, arguments),
         Command::Statfs(arguments) => statfs::run(arguments),
         Command::Agent(arguments) => crate::agent::run(global, arguments),
+        Command::ProbeMounts(arguments) => probe_mounts::run(arguments),
         Command::Wait(arguments) => wait::run(global, arguments),
         Command::Events(arguments) => events::run(global, arguments),
         Command::Retry(arguments) => retry::run(global, arguments),

@@ -60,6 +60,12 @@ pub(super) fn text(document: &StatusDocument) -> String {
     for why in document.manifests.values() {
         text.push_str(&format!("{}: {}\n", toned("manifest", Tone::Bad), harmless(why)));
     }
+    for line in &document.volumes {
+        if let Some(sick) = &line.sick {
+            let word = toned("does not answer", Tone::Bad);
+            text.push_str(&format!("{word}: {} of {}: {}\n", line.volume, who(line), harmless(sick)));
+        }
+    }
     for line in document.volumes.iter().filter(|line| line.why.is_some()) {
         let why = harmless(line.why.as_deref().unwrap_or_default());
         let stage = toned(&line.stage, if line.failures > 0 { Tone::Bad } else { Tone::Doubtful });

@@ -119,6 +119,12 @@ impl Reconciler {
         self.volumes().all(|((driver, _), volume)| rests(self.stage(driver, volume)))
     }
 
+    /// Whether nothing is left but what is left alone.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.volumes().all(|((driver, _), volume)| self.stage(driver, volume) == Stage::LeftAlone)
+    }
+
     /// The drivers that somebody has spoken of.
     pub fn driver_states(&self) -> impl Iterator<Item = (&DriverName, &DriverState)> {
         self.drivers.iter().map(|(name, driver)| (name, &driver.state))
