@@ -1,6 +1,7 @@
-//! Looks at the mount table, when the kernel says that it has changed: what has vanished from it.
+//! Looks at the mount table, when the kernel says that it has changed: what has vanished from it. And looks at everything
+//! now and then: what another program has left behind since we started.
 //!
-//! In a thread of its own, because the table may have many thousand lines, and nobody else may wait for that.
+//! In threads of their own, because there may be many thousand lines and records, and nobody else may wait for that.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -17,6 +18,8 @@ use super::Message;
 
 /// Looks are at least this far apart.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+/// How often everything is looked at.
+const BETWEEN_STOCKS: Duration = Duration::from_secs(300);
 /// And so many times as long as the last one took.
 const SHARE: u32 = 20;
 
@@ -31,6 +34,30 @@ pub(super) fn watch_mount_table(
     thread::Builder::new()
         .name("mount-table".to_owned())
         .spawn(move || follow(&table, &manager, (seen, &messages)))?;
+    Ok(())
+}
+
+/// Takes stock from time to time: a command that died may have left volumes behind.
+pub(super) fn take_stock_now_and_then(
+    manager: &Arc<VolumeManager>,
+    messages: Sender<Message>,
+) -> std::io::Result<()> {
+    let manager = Arc::clone(manager);
+    thread::Builder::new().name("stock".to_owned()).spawn(move || {
+        loop {
+            thread::sleep(BETWEEN_STOCKS);
+            let message = match manager.inventory() {
+                Ok(inventory) => Message::Stock(Box::new(inventory)),
+                Err(error) => {
+                    tracing::warn!(%error, "it cannot be told whether volumes were left behind");
+                    continue;
+                }
+            };
+            if messages.send(message).is_err() {
+                return;
+            }
+        }
+    })?;
     Ok(())
 }
 

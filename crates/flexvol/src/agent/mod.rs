@@ -32,6 +32,7 @@ use std::thread;
 use std::time::SystemTime;
 
 use flexvolume_host::Reading;
+use flexvolume_host::lifecycle::Inventory;
 use flexvolume_host::os::signals::Signals;
 use flexvolume_host::reconcile::{Assignment, BackOff, Ending, Reconciler, Stage, VolumeKey, VolumeView};
 
@@ -72,6 +73,8 @@ enum Message {
     NoMountTable(String),
     /// The mounted volumes that do not answer.
     Health(Sick),
+    /// What there is, for the sake of what nobody has told of.
+    Stock(Box<Inventory>),
     /// A driver was called.
     Called(Box<CallRecord>),
     /// Somebody asks.
@@ -104,6 +107,7 @@ pub(crate) fn run(global: &Global, arguments: &AgentArguments) -> Result<u8, Fai
         troubles: BTreeMap::new(),
         populated: false,
         metrics: metrics::Metrics::default(),
+        unreadable: Vec::new(),
         sick: Sick::new(),
         remedy: remedy(arguments),
         purpose: if arguments.drain { Purpose::Drain } else { Purpose::Keep },
@@ -130,6 +134,7 @@ fn start_threads(
     let (root, runner) = (session.host.root.clone(), Arc::clone(&session.host.system.runner));
     let (worker, interval) = ("/proc/self/exe".into(), arguments.health_interval);
     Nurse { root, runner, worker, messages: messages.clone(), interval }.start()?;
+    looks::take_stock_now_and_then(&agent.worker.manager, messages.clone())?;
     match &arguments.manifests {
         Some(directory) if !arguments.drain => watch_manifests(directory, memory, messages)?,
         // Nothing is wanted, and that is all there is to know.

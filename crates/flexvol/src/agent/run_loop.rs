@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use flexvolume_host::lifecycle::{Inventory, UnreadableRecord};
 use flexvolume_host::os::signals::Signals;
 use flexvolume_host::reconcile::{
     Assignment, DriverState, Ending, Notice, NoticeKind, Operation, Reconciler, Task, VolumeKey,
@@ -37,6 +38,8 @@ pub(super) struct Agent {
     pub(super) troubles: BTreeMap<String, String>,
     pub(super) populated: bool,
     pub(super) metrics: Metrics,
+    /// Records that cannot be used.
+    pub(super) unreadable: Vec<UnreadableRecord>,
     /// Mounted volumes that do not answer.
     pub(super) sick: Sick,
     /// What is done about them.
@@ -75,12 +78,24 @@ impl Agent {
     /// Finds what there is, before anything is touched.
     pub(super) fn take_stock(&mut self) -> Result<(), Failure> {
         let inventory = self.worker.manager.inventory()?;
-        for record in &inventory.unreadable {
-            let said = format!("{}: {}", record.file.display(), record.why);
-            self.journal.tell(Event::new("RecordInvalid").saying(&said));
-        }
+        self.tell_unreadable(inventory.unreadable);
         self.reconciler.take_stock(inventory.volumes, Instant::now());
         Ok(())
+    }
+
+    fn note_stock(&mut self, inventory: Inventory) {
+        self.tell_unreadable(inventory.unreadable);
+        self.reconciler.take_stock_of_others(inventory.volumes, Instant::now());
+    }
+
+    fn tell_unreadable(&mut self, records: Vec<UnreadableRecord>) {
+        for record in &records {
+            if !self.unreadable.contains(record) {
+                let said = format!("{}: {}", record.file.display(), record.why);
+                self.journal.tell(Event::new("RecordInvalid").saying(&said));
+            }
+        }
+        self.unreadable = records;
     }
 
     /// Until a signal comes.
@@ -153,6 +168,7 @@ impl Agent {
                 self.journal.tell(Event::of_call(*record));
             }
             Message::Health(sick) => self.note_health(sick),
+            Message::Stock(inventory) => self.note_stock(*inventory),
             Message::Question(question) => self.answer(question),
         }
     }

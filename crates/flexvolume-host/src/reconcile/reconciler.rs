@@ -63,6 +63,12 @@ impl Reconciler {
         }
     }
 
+    /// Tells what else there is: of volumes that are known already it says nothing new. What it tells may be a moment old.
+    pub fn take_stock_of_others(&mut self, known: Vec<Known>, now: Instant) {
+        let others = known.into_iter().filter(|known| self.get(&known.key).is_none()).collect();
+        self.take_stock(others, now);
+    }
+
     /// From now on all that shall be is known, so that the rest can be unmounted.
     pub fn populated(&mut self, now: Instant) {
         if !std::mem::replace(&mut self.populated, true) {

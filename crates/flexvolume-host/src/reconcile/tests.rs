@@ -232,6 +232,22 @@ fn nothing_is_unmounted_before_everything_is_known() {
 }
 
 #[test]
+fn a_later_look_adds_what_was_not_known_and_changes_nothing_else() {
+    let mut world = World::new();
+    let data = key("a", "data");
+    world.wish("a", &pod("a", inline(&["data"])));
+    world.begun();
+    world.fails(&data);
+    let known = |key: VolumeKey| {
+        let (pod_name, spec, resized, error, keeper) = (None, None, None, None, None);
+        Known { key, pod_name, standing: Standing::Mounted, spec, resized, keeper, error }
+    };
+    world.reconciler.take_stock_of_others(vec![known(data.clone()), known(key("lost", "data"))], world.now);
+    assert_eq!(world.begun(), [(Task::Unmount, key("lost", "data"))]);
+    assert!(world.stages().contains(&(data, Stage::BackingOff)), "it is not taken for mounted");
+}
+
+#[test]
 fn what_nobody_can_judge_is_left_alone() {
     let mut world = World::new();
     let data = key("a", "data");
