@@ -159,7 +159,7 @@ impl Administration<'_> {
         let Some(reason) = deletion.orphan else {
             let Some(record) = image::look_up(volume, self.owner).known()? else { return Ok(None) };
             let description = self.describe(volume)?;
-            removal::refuse_attached(&volume.image())?;
+            refuse_used(&description)?;
             match record.state {
                 State::Ready => delete_ready(volume, record, deletion)?,
                 State::Creating | State::Removing => finish(volume, record, deletion)?,
@@ -172,7 +172,7 @@ impl Administration<'_> {
         };
         let description = found.swap_remove(position);
         let file = PathBuf::from(&description.device);
-        removal::refuse_attached(&file)?;
+        refuse_used(&description)?;
         let record: Option<Record> = record::load(&volume.record())?;
         match (reason, record) {
             (Orphan::PodGone, Some(record)) => delete_ready(volume, record, deletion)?,
@@ -202,6 +202,17 @@ pub(crate) fn finish(volume: &Volume, record: Record, deletion: Deletion) -> Res
             removal::remove(volume, Record { erase, ..record })
         }
     }
+}
+
+/// Errs for what is mounted here, at once, and for what is attached otherwise, which may be about to vanish.
+fn refuse_used(description: &VolumeDescription) -> Result<()> {
+    let file = PathBuf::from(&description.device);
+    if description.mounts.is_empty() {
+        return removal::refuse_attached(&file);
+    }
+    let remedy =
+        format!("it is {}; unmount it everywhere, then call again", description.in_use_by.join(", "));
+    Err(VolumeError::Busy { path: file, remedy })
 }
 
 fn not_an_orphan(volume: &Volume, wanted: Orphan, found: &[VolumeDescription]) -> VolumeError {
