@@ -22,6 +22,9 @@ fn new_stage() -> Stage {
     let stage = Stage::new();
     stage.install("plain", drivers::PLAIN);
     stage.install("device", drivers::DEVICE);
+    // Repeated, a detach has nothing to do.
+    stage.install("v1", &drivers::V1.replace("rmdir \"$2\" && ok", "rmdir \"$2\" 2>/dev/null; ok"));
+    stage.set("v1", "protocol = \"v1\"\n");
     let failing = drivers::PLAIN.replace("mount)\n", "mount) mount -t tmpfs x \"$2\"; fail 'no space'; \n");
     stage.install("failing", &failing);
     for name in ["loop", "loop-ephemeral"] {
@@ -137,6 +140,14 @@ fn a_plain_volume_survives_a_crash_anywhere() {
 fn an_attachable_volume_survives_a_crash_anywhere() {
     if in_mount_namespace("an_attachable_volume_survives_a_crash_anywhere") {
         every_crash_converges(Volumes::Attachable, 18);
+    }
+}
+
+/// Its `detach` gets the device and nothing else, also when the answer of `attach` was lost.
+#[test]
+fn a_volume_of_protocol_v1_survives_a_crash_anywhere() {
+    if in_mount_namespace("a_volume_of_protocol_v1_survives_a_crash_anywhere") {
+        every_crash_converges(Volumes::OldAttachable, 12);
     }
 }
 

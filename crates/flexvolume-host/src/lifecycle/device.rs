@@ -112,6 +112,25 @@ impl DeviceWork<'_> {
         Ok(())
     }
 
+    /// Asks a driver of protocol v1 again for the device of an `attach` that nobody has seen the end of: its `detach` is
+    /// called with nothing else. One that then refuses has, for all that can be known, not attached.
+    pub(super) fn find_lost_device(&self, pod: &Pod) -> Result<(), Failure> {
+        let stored = self.shelf().read(&self.driver, &self.volume).map_err(at("read the record"))?;
+        let Some(mut kept) = stored.filter(|kept| self.is_device_lost(&kept.record)) else { return Ok(()) };
+        let spec = kept.record.spec.to_volume();
+        if let Err(failure) = self.attach(&mut kept, &spec, pod) {
+            tracing::warn!(volume = %self.volume, %failure, "the device of a lost attach is not found out");
+        }
+        Ok(())
+    }
+
+    fn is_device_lost(&self, record: &Device) -> bool {
+        let Device { phase, attacher, attached, error, .. } = record;
+        let unanswered = *phase == Phase::Attaching && *attacher == Attacher::ThisNode;
+        // An attach that failed has left its error.
+        self.plugin.plugin().speaks_v1() && unanswered && attached.is_empty() && error.is_none()
+    }
+
     /// Takes `pod` off the device, and the device away if the pod was the last one.
     pub(super) fn release(&self, pod: &PodUid) -> Result<(), Failure> {
         let shelf = self.shelf();

@@ -187,7 +187,9 @@ impl VolumeManager {
         if let Some(device) = &device {
             kept.retreat(Phase::UnmountingDevice);
             hit("lifecycle.unmount.done");
-            self.device_work(&plugin, device)?.release(&kept.record.pod.uid)?;
+            let work = self.device_work(&plugin, device)?;
+            work.find_lost_device(&kept.record.pod.to_pod())?;
+            work.release(&kept.record.pod.uid)?;
         }
         self.discard_device_lock(device_lock, &kept.record);
         kept.forget()?;

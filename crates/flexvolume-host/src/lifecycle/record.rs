@@ -193,6 +193,14 @@ impl From<&Pod> for PodRecord {
     }
 }
 
+impl PodRecord {
+    /// The pod.
+    pub(super) fn to_pod(&self) -> Pod {
+        let Self { uid, name, namespace, service_account } = self.clone();
+        Pod { uid, name, namespace, service_account }
+    }
+}
+
 impl Publish {
     /// Takes over how the volume is to be set up.
     pub(super) fn set_arguments(&mut self, arguments: MounterArguments) {

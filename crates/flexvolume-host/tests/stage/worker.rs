@@ -26,6 +26,8 @@ pub(crate) enum Volumes {
     Plain,
     /// One of the driver `device`.
     Attachable,
+    /// One of the driver `v1`.
+    OldAttachable,
     /// One of `device`, then one of `failing`.
     AttachableThenFailing,
     /// One of flexvol's own driver `loop`, and one of `loop-ephemeral`.
@@ -33,12 +35,14 @@ pub(crate) enum Volumes {
 }
 
 impl Volumes {
-    const ALL: [Self; 4] = [Self::Plain, Self::Attachable, Self::AttachableThenFailing, Self::Loop];
+    const ALL: [Self; 5] =
+        [Self::Plain, Self::Attachable, Self::OldAttachable, Self::AttachableThenFailing, Self::Loop];
 
     fn of_pod(self) -> Vec<PodVolume> {
         match self {
             Self::Plain => vec![inline("plain", "data")],
             Self::Attachable => vec![persistent("device", "pv-1")],
+            Self::OldAttachable => vec![persistent("v1", "pv-1")],
             Self::AttachableThenFailing => vec![persistent("device", "pv-1"), inline("failing", "data")],
             Self::Loop => {
                 let mut volumes = vec![persistent("loop", "pv-1"), inline("loop-ephemeral", "data")];
