@@ -101,8 +101,8 @@ impl Wish {
     }
 }
 
-/// Deletes one volume. A driver overwrites for a while and then fails; as long as each call has left less, it is called
-/// again.
+/// Deletes one volume. A driver overwrites for a while and then fails; as long as each call has come further, it is
+/// called again.
 fn delete(subject: &Subject, options: &Options) -> Result<Option<VolumeDescription>, Failure> {
     let mut left = None;
     loop {
@@ -112,17 +112,17 @@ fn delete(subject: &Subject, options: &Options) -> Result<Option<VolumeDescripti
         };
         let before = left;
         left = being_removed(subject, &options.volume_name);
-        let goes_on = matches!((before, left), (None, Some(_))) || left < before;
-        if left.is_none() || !goes_on {
+        if left.is_none() || left == before {
             return Err(error);
         }
     }
 }
 
-/// How much is left of a volume that is being removed.
-fn being_removed(subject: &Subject, volume: &str) -> Option<u64> {
+/// How far the removal of a volume has come: what it still takes, and what the driver says of it.
+fn being_removed(subject: &Subject, volume: &str) -> Option<(Option<u64>, String)> {
     let found = subject.all_of(volume).ok()?;
-    found.iter().find(|found| found.state == VolumeState::Removing).and_then(|found| found.used)
+    let removing = found.into_iter().find(|found| found.state == VolumeState::Removing)?;
+    Some((removing.used, removing.note))
 }
 
 fn text(report: &Report) -> String {

@@ -111,3 +111,21 @@ echo ',{"severity":"problem","subject":"shelf","what":"has fallen down"}' >plugi
 flexvol doctor shelf --output json | tail -n 8
 flexvol doctor shelf
 flexvol doctor example.com/memory
+say what is overwritten in many calls
+driver example.com/eraser <<'END'
+#!/bin/sh
+left=$(cat "${0%/*}/left")
+case $1 in
+init) echo '{"status":"Success","capabilities":{"attach":false}}' ;;
+deletevolume)
+    [ "$left" != 0 ] || { echo '{"status":"Success","volume":{"id":"big"}}'; exit; }
+    [ "$left" = 2 ] && [ -e "${0%/*}/stuck" ] || echo $((left - 1)) >"${0%/*}/left"
+    echo "{\"status\":\"Failure\",\"message\":\"$left blocks are left; call again to go on\"}" ;;
+listvolumes) echo "{\"status\":\"Success\",\"volumes\":[{\"id\":\"big\",\"state\":\"removing\",\"note\":\"$left left\"}]}" ;;
+esac
+END
+cd plugins/example.com~eraser && echo 5 >left && cd ../..
+flexvol volume delete big --driver eraser
+echo 5 >plugins/example.com~eraser/left
+touch plugins/example.com~eraser/stuck
+flexvol volume delete big --driver eraser
