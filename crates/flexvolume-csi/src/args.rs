@@ -19,6 +19,33 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Serve drivers until told to end.
     Serve(Serve),
+    /// Print what a driver needs in a cluster, from its own `init` answer and the configuration.
+    Manifests(Manifests),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Manifests {
+    /// The driver (`vendor/driver`).
+    #[arg(long, value_name = "VENDOR/DRIVER")]
+    pub(crate) driver: String,
+    /// Where drivers are installed here.
+    #[arg(long, value_name = "DIR", default_value = flexvolume_host::registry::DEFAULT_PLUGIN_DIR)]
+    pub(crate) plugin_dir: Vec<PathBuf>,
+    /// Where drivers are installed on the nodes.
+    #[arg(long, value_name = "DIR", default_value = flexvolume_host::registry::DEFAULT_PLUGIN_DIR)]
+    pub(crate) node_plugin_dir: String,
+    /// The configuration file, which goes to the nodes.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The image of the bridge.
+    #[arg(long, value_name = "IMAGE", default_value = "registry.example.com/flexvol-csi:0.1.0")]
+    pub(crate) image: String,
+    /// Where the bridge runs.
+    #[arg(long, value_name = "NAME", default_value = "kube-system")]
+    pub(crate) namespace: String,
+    /// Kubelet's directory on the nodes.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet")]
+    pub(crate) kubelet_root: String,
 }
 
 /// Where the programs of drivers run.

@@ -44,6 +44,13 @@ pub(crate) struct Book<E> {
     entries: Mutex<BTreeMap<String, E>>,
 }
 
+impl<E> Default for Book<E> {
+    /// An empty one in no directory.
+    fn default() -> Self {
+        Self { directory: PathBuf::new(), entries: Mutex::default() }
+    }
+}
+
 impl<E: Entry> Book<E> {
     /// Opens the book in `directory`, which is made if need be. A file that cannot be read is set aside, with a warning:
     /// what it was about is found by the paths in the next call.

@@ -93,19 +93,34 @@ impl Bridge {
     ) -> Result<Self, BookError> {
         let books = books_of(&around.host, &name);
         Ok(Self {
-            manager: VolumeManager::new(Arc::clone(&around.host), Arc::clone(&around.registry)),
-            flights: Flights::new(AT_ONCE),
             published: Book::open(books.join("published"))?,
             staged: Book::open(books.join("staged"))?,
             provisioned: Book::open(books.join("volumes"))?,
             attached: Book::open(books.join("attached"))?,
+            ..Self::without_books((name, driver), settings, around)
+        })
+    }
+
+    /// A driver that is asked about, and does nothing.
+    pub(crate) fn without_books(
+        (name, driver): (CsiName, DriverName),
+        settings: Settings,
+        around: Surroundings,
+    ) -> Self {
+        Self {
+            manager: VolumeManager::new(Arc::clone(&around.host), Arc::clone(&around.registry)),
+            flights: Flights::new(AT_ONCE),
+            published: Book::default(),
+            staged: Book::default(),
+            provisioned: Book::default(),
+            attached: Book::default(),
             watchdog: Watchdog::default(),
             admission: Mutex::default(),
             name,
             driver,
             settings,
             around,
-        })
+        }
     }
 
     /// The driver as it is installed now.
@@ -118,7 +133,12 @@ impl Bridge {
 
     /// Where and whether volumes are attached.
     pub(crate) fn attach(&self, plugin: &VolumePlugin) -> Attach {
-        if plugin.capabilities().attach { self.settings.attach } else { Attach::Off }
+        match (plugin.capabilities().attach, self.settings.attach) {
+            (false, _) => Attach::Off,
+            (true, Some(attach)) => attach,
+            (true, None) if self.is_local() => Attach::Node,
+            (true, None) => Attach::Controller,
+        }
     }
 
     /// Whether volumes can grow.

@@ -29,10 +29,17 @@ impl Config {
     /// # Errors
     /// [`Failure`] that names the place.
     pub(crate) fn read(file: &Path) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(file).map_err(Failure::system("read", file))?;
+        Self::parse(file, &read_text(file)?)
+    }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// [`Failure`] that names the place.
+    pub(crate) fn parse(file: &Path, text: &str) -> Result<Self, Failure> {
         let wrong =
             |why: String| Failure::Flag { flag: "--config", why: format!("{}: {why}", file.display()) };
-        let File { driver } = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let File { driver } = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
         let mut drivers = BTreeMap::new();
         for (driver, settings) in driver {
             drivers.insert(DriverName::parse(driver)?, settings);
@@ -55,4 +62,12 @@ impl Config {
     pub(crate) fn settings_of(&self, driver: &DriverName) -> Settings {
         self.drivers.get(driver).cloned().unwrap_or_default()
     }
+}
+
+/// The text of a configuration file.
+///
+/// # Errors
+/// [`Failure::System`].
+pub(crate) fn read_text(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file).map_err(Failure::system("read", file))
 }

@@ -44,6 +44,9 @@ pub(crate) enum Failure {
     /// Another bridge serves the driver.
     #[error("another bridge serves this driver already: {0}")]
     Lock(#[from] LockError),
+    /// The driver is missing or fails.
+    #[error("{0}")]
+    Driver(String),
     /// The plugin directories cannot be watched.
     #[error(transparent)]
     Watch(#[from] WatchError),

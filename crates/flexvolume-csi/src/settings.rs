@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 /// Who attaches the volumes of a driver that declares `attach`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Attach {
     /// The controller service, which external-attacher calls; as kube-controller-manager did.
-    #[default]
     Controller,
     /// Each node for itself, when a volume is staged.
     Node,
@@ -61,7 +60,8 @@ pub(crate) enum Provisioning {
 pub(crate) struct Settings {
     /// The name for CSI, in the place of the usual one.
     pub(crate) name: Option<String>,
-    pub(crate) attach: Attach,
+    /// Nobody has said: the controller, or the node where volumes are made on nodes.
+    pub(crate) attach: Option<Attach>,
     pub(crate) fs_group: FsGroup,
     pub(crate) provisioning: Provisioning,
     pub(crate) expansion: Expansion,

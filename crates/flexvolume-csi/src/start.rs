@@ -41,9 +41,17 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    let Command::Serve(serve) = arguments.command;
-    start_log(serve.log_format);
-    match run(&serve) {
+    let done = match &arguments.command {
+        Command::Serve(serve) => {
+            start_log(serve.log_format);
+            run(serve)
+        }
+        Command::Manifests(wanted) => {
+            start_log(LogFormat::Text);
+            crate::print::manifests(wanted)
+        }
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!("{failure}");
@@ -62,13 +70,14 @@ fn start_log(format: LogFormat) {
 }
 
 fn run(serve: &Serve) -> Result<(), Failure> {
+    // In a container the file is the container's, wherever drivers run.
+    let config = serve.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     if serve.exec == Exec::Host {
         // Before any thread is there: a namespace belongs to a thread.
         namespace::enter_mounts_of_init()
             .map_err(Failure::system("enter the mount namespace of", "/proc/1"))?;
     }
     let around = surroundings(serve)?;
-    let config = serve.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(THREADS)
@@ -105,7 +114,7 @@ fn surroundings(serve: &Serve) -> Result<Surroundings, Failure> {
     })
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(Failure::system("find", path))
 }
 
