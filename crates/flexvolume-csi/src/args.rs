@@ -88,6 +88,10 @@ pub(crate) struct Serve {
     /// The bridge's own directory: records, and where drivers mount.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/flexvol-csi")]
     pub(crate) root: PathBuf,
+    /// Where records are kept that mean nothing after a reboot: what is mounted and staged. A file system in memory makes
+    /// calls several times as fast, but it must outlive the process, as /run of the host does. The root if not given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) records: Option<PathBuf>,
     /// Kubelet's directory; volumes are published below it and nowhere else.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/kubelet")]
     pub(crate) kubelet_root: PathBuf,

@@ -1,7 +1,7 @@
 //! One FlexVolume driver as a CSI driver: what all its services share.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use flexvolume_host::VolumeHost;
@@ -59,6 +59,8 @@ pub(crate) struct Surroundings {
     pub(crate) host: Arc<VolumeHost>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) desk: SecretDesk,
+    /// Where records are kept that mean nothing after a reboot.
+    pub(crate) records: PathBuf,
     pub(crate) kubelet_root: PathBuf,
     pub(crate) mode: Mode,
     pub(crate) metrics: Arc<Metrics>,
@@ -91,10 +93,11 @@ impl Bridge {
         settings: Settings,
         around: Surroundings,
     ) -> Result<Self, BookError> {
-        let books = books_of(&around.host, &name);
+        let books = books_of(&around.host.root, &name);
+        let fleeting = books_of(&around.records, &name);
         Ok(Self {
-            published: Book::open(books.join("published"))?,
-            staged: Book::open(books.join("staged"))?,
+            published: Book::open(fleeting.join("published"))?,
+            staged: Book::open(fleeting.join("staged"))?,
             provisioned: Book::open(books.join("volumes"))?,
             attached: Book::open(books.join("attached"))?,
             ..Self::without_books((name, driver), settings, around)
@@ -180,7 +183,7 @@ impl Bridge {
     }
 }
 
-/// Where the books of a driver are.
-pub(crate) fn books_of(host: &VolumeHost, name: &CsiName) -> PathBuf {
-    host.root.join("csi").join(name.as_str())
+/// Where the books of a driver are, below the root or the directory of records.
+pub(crate) fn books_of(directory: &Path, name: &CsiName) -> PathBuf {
+    directory.join("csi").join(name.as_str())
 }

@@ -59,7 +59,7 @@ impl Drivers {
             return Ok(());
         }
         let name = self.config.name_of(driver)?;
-        let books = books_of(&self.around.host, &name);
+        let books = books_of(&self.around.host.root, &name);
         flexvolume_host::os::atomic::create_directories(&books, 0o700)
             .map_err(Failure::system("make the directory", &books))?;
         let lock_file = books.join(format!("{}.lock", self.around.mode.as_str()));
@@ -85,7 +85,7 @@ impl Drivers {
             None if self.around.mode.is_node() => {
                 self.around.kubelet_root.join("plugins").join(name.as_str()).join("csi.sock")
             }
-            None => books_of(&self.around.host, name).join("controller.sock"),
+            None => books_of(&self.around.host.root, name).join("controller.sock"),
         }
     }
 

@@ -63,6 +63,7 @@ fn surroundings(wanted: &Manifests) -> Result<Surroundings, Failure> {
         registry: Arc::new(Registry::new(Arc::clone(&host), plugin_dirs)),
         host,
         desk,
+        records: Path::new("").to_owned(),
         kubelet_root: wanted.kubelet_root.clone().into(),
         mode: Mode::All,
         metrics: Arc::new(Metrics::default()),

@@ -138,10 +138,12 @@ impl Bridge {
         let id = convert::id("volume_id", &request.volume_id)?;
         let Some(volume) = self.provisioned.get(id) else { return Ok(()) };
         // Another process may be the node here: what it does is not in the books of this one, and the driver knows.
-        let is_node = self.around.mode == Mode::All;
-        let used = is_node && !self.published.find(|other| other.volume_id == id).is_empty()
-            || is_node && self.staged.get(id).is_some()
+        let is_here = || {
+            !self.published.find(|other| other.volume_id == id).is_empty() || self.staged.get(id).is_some()
+        };
+        let is_attached =
             || !self.attached.find(|other| other.volume_id == id && other.device.is_some()).is_empty();
+        let used = (self.around.mode == Mode::All && is_here()) || is_attached();
         if used {
             return Err(Status::failed_precondition("the volume is still in use"));
         }

@@ -1,5 +1,7 @@
 //! From the command line to a process that serves.
 
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,13 +9,16 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use flexvolume_host::contract::{DriverName, NodeName};
-use flexvolume_host::os::{System, namespace};
+use flexvolume_host::os::{System, atomic, namespace};
+use flexvolume_host::paths;
 use flexvolume_host::registry::Registry;
 use flexvolume_host::settings::Settings;
 use flexvolume_host::{Deadlines, Reading, VolumeHost};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::args::{Arguments, Command, Exec, LogFormat, Serve};
 use crate::bridge::Surroundings;
@@ -61,11 +66,14 @@ pub fn main() -> ExitCode {
 }
 
 fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    // Plain targets and levels: the larger filter language would be a quarter of the program.
+    let wanted = std::env::var("RUST_LOG").ok().and_then(|wanted| wanted.parse::<Targets>().ok());
+    let filter = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry();
     match format {
-        LogFormat::Json => log.json().init(),
-        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => registry.with(log.json().with_filter(filter)).init(),
+        LogFormat::Text => registry.with(log.with_ansi(false).with_filter(filter)).init(),
     }
 }
 
@@ -103,15 +111,37 @@ fn surroundings(serve: &Serve) -> Result<Surroundings, Failure> {
             None => settings,
         }),
     });
+    let records = match &serve.records {
+        None => host.root.clone(),
+        Some(records) => {
+            let records = absolute(records)?;
+            keep_records_in(&records, &host.root)?;
+            records
+        }
+    };
     let plugin_dirs = serve.plugin_dir.iter().map(|dir| absolute(dir)).collect::<Result<Vec<_>, _>>()?;
     Ok(Surroundings {
         registry: Arc::new(Registry::new(Arc::clone(&host), plugin_dirs)),
         host,
         desk,
+        records,
         kubelet_root: absolute(&serve.kubelet_root)?,
         mode: serve.mode,
         metrics: Arc::new(Metrics::default()),
     })
+}
+
+/// Has the host library keep its records elsewhere. Records that are below the root already stay there.
+fn keep_records_in(records: &Path, root: &Path) -> Result<(), Failure> {
+    let (place, link) = (records.join("host"), paths::state_dir(root));
+    for (directory, mode) in [(root, 0o750), (place.as_path(), 0o700)] {
+        atomic::create_directories(directory, mode)
+            .map_err(Failure::system("make the directory", directory))?;
+    }
+    match symlink(&place, &link) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(Failure::system("link", link)),
+    }
 }
 
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {

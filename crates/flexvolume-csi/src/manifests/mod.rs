@@ -50,22 +50,13 @@ pub(crate) fn manifests(bridge: &Bridge, cluster: &Cluster) -> Result<String, to
         _ => "File",
     };
     let label = bridge.name.as_str().to_lowercase().replace('.', "-");
-    let words: BTreeMap<&str, String> = [
+    let mut words = words_of(cluster, needs);
+    words.extend([
         ("name", bridge.name.to_string()),
         ("driver", bridge.driver.to_string()),
         ("label", label.clone()),
-        ("attach-required", needs.attacher.to_string()),
         ("fs-group-policy", policy.to_owned()),
-        ("storage-capacity", needs.local.to_string()),
-        ("expansion", needs.resizer.to_string()),
-        ("image", cluster.image.clone()),
-        ("namespace", cluster.namespace.clone()),
-        ("kubelet-root", cluster.kubelet_root.clone()),
-        ("plugin-dir", cluster.plugin_dir.clone()),
-        ("config", indented(&cluster.config)),
-        ("sidecars", sidecars(needs)),
-    ]
-    .into();
+    ]);
     let mut text = fill(include_str!("driver.yaml"), &words);
     text.push_str(&fill(include_str!("node.yaml"), &words));
     if needs.local {
@@ -76,19 +67,39 @@ pub(crate) fn manifests(bridge: &Bridge, cluster: &Cluster) -> Result<String, to
             &[rights::PROVISIONING, rights::CAPACITY],
         ));
     }
-    if needs.attacher || needs.provisioner || needs.resizer {
+    let rights = needs.rights();
+    if !rights.is_empty() {
         text.push_str(&fill(include_str!("controller.yaml"), &words));
-        let rights: Vec<&str> = [
-            (needs.attacher, rights::ATTACHING),
-            (needs.provisioner, rights::PROVISIONING),
-            (needs.resizer, rights::RESIZING),
-        ]
-        .into_iter()
-        .filter_map(|(needed, rights)| needed.then_some(rights))
-        .collect();
         text.push_str(&rights::of(&format!("{label}-controller"), &words, &rights));
     }
     Ok(text)
+}
+
+impl Needs {
+    /// The rights of what is done once for the cluster.
+    fn rights(self) -> Vec<&'static str> {
+        let all = [
+            (self.attacher, rights::ATTACHING),
+            (self.provisioner, rights::PROVISIONING),
+            (self.resizer, rights::RESIZING),
+        ];
+        all.into_iter().filter_map(|(needed, rights)| needed.then_some(rights)).collect()
+    }
+}
+
+fn words_of(cluster: &Cluster, needs: Needs) -> BTreeMap<&'static str, String> {
+    [
+        ("attach-required", needs.attacher.to_string()),
+        ("storage-capacity", needs.local.to_string()),
+        ("expansion", needs.resizer.to_string()),
+        ("image", cluster.image.clone()),
+        ("namespace", cluster.namespace.clone()),
+        ("kubelet-root", cluster.kubelet_root.clone()),
+        ("plugin-dir", cluster.plugin_dir.clone()),
+        ("config", indented(&cluster.config)),
+        ("sidecars", sidecars(needs)),
+    ]
+    .into()
 }
 
 fn sidecars(needs: Needs) -> String {
