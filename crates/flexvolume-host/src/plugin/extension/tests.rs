@@ -6,6 +6,7 @@ use std::sync::Arc;
 use flexvolume::{DriverName, Secret, VolumeState};
 use flexvolume_os::command::Command;
 use flexvolume_os::fake::{self, FakeMounter, FakeRunner, output};
+use proptest::prelude::*;
 
 use super::*;
 use crate::plugin::Initialised;
@@ -158,4 +159,23 @@ fn a_volume_grows_where_it_is_mounted_and_where_it_is_not() {
             format!("expandfs {json} /pool/a.img /mnt 20 10"),
         ]
     );
+}
+
+proptest! {
+    /// Whatever is printed: an answer within bounds or an error fit to be shown, never a panic.
+    #[test]
+    fn any_bytes_are_an_answer_or_an_error(cut in 0_usize..300, bytes: Vec<u8>, at in 0_usize..300) {
+        let whole = br#"{"status":"Success","volume":{"id":"a","state":"ready","size":5,"mounts":["/m"],"options":{"k":"v"}},
+            "volumes":[{"id":"a","orphan":"noData","created":7}],"capacity":{"pool":"p","total":9,"free":4,
+            "thin":{"total":1,"used":1}},"findings":[{"severity":"good","subject":"s","what":"w"}]}"#;
+        let mut text = whole[..cut.min(whole.len())].to_vec();
+        let at = at.min(text.len());
+        text.splice(at..at, bytes);
+        for bytes in [text, whole.to_vec()] {
+            if let Err(error) = read(ExtensionVerb::ListVolumes, &Captured { bytes, omitted: 0 }) {
+                let error = error.to_string();
+                prop_assert!(error.len() < 4096 && !error.chars().any(char::is_control), "{error:?}");
+            }
+        }
+    }
 }
