@@ -15,11 +15,11 @@ use flexvolume_host::reconcile::{PodWish, WantedPod};
 use super::claims::Claims;
 use super::news::{Memory, News, Owners, UNFINISHED, Update};
 use crate::manifest::ManifestError;
-use crate::manifest::read::{Document, parse};
+use crate::manifest::read::{Document, parse_on_this_stack};
 use crate::manifest::resolve::{PodPlan, resolve};
 use crate::secrets::ManifestSecrets;
 
-/// The manifest files.
+/// The manifest files. To be used on a thread with a stack of [`PARSER_STACK`](crate::manifest::read::PARSER_STACK).
 #[derive(Debug)]
 pub(super) struct Manifests {
     reading: Reading,
@@ -241,7 +241,7 @@ impl Manifests {
     }
 
     /// Of several files that ask for the same uid the one has it that had it before, or came first.
-    fn winner<'a>(&self, pod: &PodUid, files: &'a BTreeSet<String>) -> Option<&'a String> {
+    fn winner<'a>(&self, pod: &PodUid, files: &'a [String]) -> Option<&'a String> {
         let owner = self.pods.get(pod).map(|owned| &owned.file);
         let arrival = |file: &String| self.files.get(file).map_or(u64::MAX, |file| file.arrival);
         files.iter().min_by_key(|file| (Some(*file) != owner, arrival(file)))
@@ -293,7 +293,10 @@ impl ManifestFile {
 
 fn parse_documents(name: &str, text: &str) -> Result<Vec<Document>, ManifestError> {
     let file = Path::new(name);
-    Ok(parse(file, text)?.into_iter().map(|root| Document { file: file.to_owned(), root }).collect())
+    Ok(parse_on_this_stack(file, text)?
+        .into_iter()
+        .map(|root| Document { file: file.to_owned(), root })
+        .collect())
 }
 
 fn content_of(name: &str, text: String, reading: Reading) -> Result<Content, String> {

@@ -54,6 +54,7 @@ use self::state::State;
 use self::worker::Worker;
 use crate::args::{AgentArguments, Global};
 use crate::failure::{BAD_INPUT, Failure, OK, STEP_FAILED};
+use crate::manifest::read::PARSER_STACK;
 use crate::session::Session;
 
 /// What the loop is told.
@@ -185,7 +186,8 @@ fn watch_manifests(
     let path = std::path::absolute(directory)?;
     let manifests = Manifests::new(Reading::Tolerant, memory);
     let reader = Reader { directory: Directory::new(path.clone()), path, manifests, messages };
-    thread::Builder::new().name("manifests".to_owned()).spawn(move || reader.follow())?;
+    let thread = thread::Builder::new().name("manifests".to_owned()).stack_size(PARSER_STACK);
+    thread.spawn(move || reader.follow())?;
     Ok(())
 }
 

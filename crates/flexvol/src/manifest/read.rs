@@ -14,7 +14,7 @@ pub use super::node::Node;
 const FILE_LIMIT: u64 = 4 << 20;
 
 /// Enough for 128 levels in a build without optimization, several times over. Only what is used costs memory.
-const PARSER_STACK: usize = 64 << 20;
+pub const PARSER_STACK: usize = 64 << 20;
 
 /// A document and the file that it comes from.
 #[derive(Debug)]
@@ -41,18 +41,26 @@ pub fn documents(file: &Path) -> Result<Vec<Document>, ManifestError> {
 /// # Errors
 /// [`ManifestError`] with the line of the offence.
 pub fn parse(file: &Path, text: &str) -> Result<Vec<Node>, ManifestError> {
-    let text = text.trim_start_matches('\u{feff}');
-    let parser = if text.trim_start().starts_with('{') { parse_json } else { parse_yaml };
     // The parsers call themselves for each level, down to their limits: on a stack of its own that is deep enough.
     thread::scope(|scope| {
-        let parsing =
-            thread::Builder::new().stack_size(PARSER_STACK).spawn_scoped(scope, || parser(file, text));
+        let parsing = thread::Builder::new()
+            .stack_size(PARSER_STACK)
+            .spawn_scoped(scope, || parse_on_this_stack(file, text));
         let failed = |error| ManifestError::new(whole_file(file), Problem::Unreadable(error));
         parsing
             .map_err(failed)?
             .join()
             .unwrap_or_else(|_| Err(failed(std::io::Error::other("the parser gave up"))))
     })
+}
+
+/// The same without a thread of its own, for one who has such a stack ([`PARSER_STACK`]) and many texts.
+///
+/// # Errors
+/// [`ManifestError`] with the line of the offence.
+pub fn parse_on_this_stack(file: &Path, text: &str) -> Result<Vec<Node>, ManifestError> {
+    let text = text.trim_start_matches('\u{feff}');
+    if text.trim_start().starts_with('{') { parse_json(file, text) } else { parse_yaml(file, text) }
 }
 
 fn parse_yaml(file: &Path, text: &str) -> Result<Vec<Node>, ManifestError> {

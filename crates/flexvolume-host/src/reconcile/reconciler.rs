@@ -14,8 +14,8 @@ use super::{
 };
 use crate::lifecycle::{Keeper, Known, Standing};
 
-/// The volumes of a pod.
-pub(super) type PodVolumes = BTreeMap<(DriverName, VolumeName), Volume>;
+/// The volumes of a pod. Most pods have one or two, for which a node of the map has room for eleven: so it holds boxes.
+pub(super) type PodVolumes = BTreeMap<(DriverName, VolumeName), Box<Volume>>;
 
 /// Which volume is worked on next, and when. See the module.
 #[derive(Debug)]
@@ -247,16 +247,16 @@ impl Reconciler {
     }
 
     pub(super) fn get(&self, key: &VolumeKey) -> Option<&Volume> {
-        self.pods.get(&key.pod)?.get(&name_of(key))
+        self.pods.get(&key.pod)?.get(&name_of(key)).map(|volume| &**volume)
     }
 
     fn get_mut(&mut self, key: &VolumeKey) -> Option<&mut Volume> {
-        self.pods.get_mut(&key.pod)?.get_mut(&name_of(key))
+        self.pods.get_mut(&key.pod)?.get_mut(&name_of(key)).map(|volume| &mut **volume)
     }
 
     fn entry(&mut self, key: &VolumeKey, wish: Wish, now: Instant) -> &mut Volume {
         let volumes = self.pods.entry(key.pod.clone()).or_default();
-        volumes.entry(name_of(key)).or_insert_with(|| Volume::new(wish, now))
+        volumes.entry(name_of(key)).or_insert_with(|| Box::new(Volume::new(wish, now)))
     }
 
     fn requeue_all(&mut self, now: Instant) {

@@ -131,7 +131,7 @@ impl Reconciler {
     }
 
     fn volumes(&self) -> impl Iterator<Item = (&(DriverName, VolumeName), &Volume)> {
-        self.pods.values().flatten()
+        self.pods.values().flatten().map(|(name, volume)| (name, &**volume))
     }
 
     fn stage(&self, driver: &DriverName, volume: &Volume) -> Stage {
