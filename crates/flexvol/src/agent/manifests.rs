@@ -312,7 +312,10 @@ fn content_of(name: &str, text: String, reading: Reading) -> Result<Content, Str
 }
 
 fn wanted(plan: PodPlan) -> WantedPod {
-    WantedPod { pod: plan.pod, volumes: plan.volumes, arguments: plan.arguments }
+    let PodPlan { pod, mut volumes, arguments, .. } = plan;
+    // There may be thousands, most with one volume.
+    volumes.shrink_to_fit();
+    WantedPod { pod, volumes, arguments }
 }
 
 fn impossible_drivers(file: &str, content: &Content) -> Option<String> {
