@@ -68,11 +68,11 @@ fn cycles(node: &Node) -> Result<Vec<(Duration, Duration)>> {
     for _ in 0..ROUNDS {
         let begun = Instant::now();
         node.add_one("cycle", "flexvol/memory")?;
-        node.wait_for("cycle", true)?;
+        node.wait_until_mounted("cycle")?;
         let up = begun.elapsed();
         let begun = Instant::now();
         node.remove_one("cycle")?;
-        node.wait_for("cycle", false)?;
+        node.wait_until_unmounted("cycle")?;
         times.push((up, begun.elapsed()));
         // The tidying behind the unmount belongs to it, and must not be in the next round.
         thread::sleep(Duration::from_millis(20));

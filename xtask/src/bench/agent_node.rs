@@ -110,15 +110,20 @@ impl Node {
         Ok(fs::set_permissions(program, fs::Permissions::from_mode(0o755))?)
     }
 
-    /// Waits until the pod's volume is mounted, or is not.
-    pub(super) fn wait_for(&self, pod: &str, mounted: bool) -> Result<()> {
+    /// Waits until the pod's volume is mounted.
+    pub(super) fn wait_until_mounted(&self, pod: &str) -> Result<()> {
+        wait_until(Duration::from_micros(200), || Ok(self.is_mounted(pod)))
+    }
+
+    /// Waits until the pod's volume is not mounted.
+    pub(super) fn wait_until_unmounted(&self, pod: &str) -> Result<()> {
+        wait_until(Duration::from_micros(200), || Ok(!self.is_mounted(pod)))
+    }
+
+    fn is_mounted(&self, pod: &str) -> bool {
         let driver = self.root().join("pods").join(pod).join("volumes/flexvol~memory");
-        let volume = driver.join("data");
-        let is_mounted = || {
-            let (inside, outside) = (fs::metadata(&volume), fs::metadata(&driver));
-            inside.is_ok_and(|inside| outside.is_ok_and(|outside| inside.dev() != outside.dev()))
-        };
-        wait_until(Duration::from_micros(200), || Ok(is_mounted() == mounted))
+        let (inside, outside) = (fs::metadata(driver.join("data")), fs::metadata(&driver));
+        inside.is_ok_and(|inside| outside.is_ok_and(|outside| inside.dev() != outside.dev()))
     }
 
     /// Waits until the agent says that so many volumes are mounted.

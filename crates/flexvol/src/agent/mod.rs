@@ -144,12 +144,15 @@ fn start_threads(
     Ok(())
 }
 
+/// What the flags say is done about dead mounts.
 fn remedy(arguments: &AgentArguments) -> Remedy {
-    let drivers = arguments.remount_sick.clone();
-    match drivers.iter().any(|driver| driver == "all") {
-        true => Remedy::Remount(Vec::new()),
-        false if drivers.is_empty() => Remedy::Report,
-        false => Remedy::Remount(drivers),
+    let drivers = &arguments.remount_sick;
+    if drivers.is_empty() {
+        Remedy::Report
+    } else if drivers.iter().any(|driver| driver == "all") {
+        Remedy::RemountAll
+    } else {
+        Remedy::Remount(drivers.clone())
     }
 }
 

@@ -52,8 +52,10 @@ pub(super) struct Agent {
 pub(super) enum Remedy {
     /// Nothing.
     Report,
-    /// It is mounted again, if its driver is one of these, or whatever its driver is if there are none.
+    /// It is mounted again if its driver is one of these.
     Remount(Vec<String>),
+    /// It is mounted again.
+    RemountAll,
 }
 
 /// What the agent is for.
@@ -157,6 +159,8 @@ impl Agent {
             Message::Manifests(update) => self.note_manifests(*update),
             Message::NoManifests(why) => {
                 self.journal.tell(Event::new("ManifestsMissing").saying(&why));
+                // The service works, as far as it can: `/readyz` says that it is not ready.
+                notify::tell(&ServiceState::Ready);
                 self.troubles.insert(String::new(), why);
             }
             Message::Driver(news) => self.note_driver(news),
@@ -191,9 +195,8 @@ impl Agent {
             }
             let remount = match &self.remedy {
                 Remedy::Report => false,
-                Remedy::Remount(drivers) => {
-                    drivers.is_empty() || drivers.iter().any(|name| name == key.driver.as_str())
-                }
+                Remedy::Remount(drivers) => drivers.iter().any(|name| name == key.driver.as_str()),
+                Remedy::RemountAll => true,
             };
             if remount && self.reconciler.lost(key, Instant::now()).is_some() {
                 self.journal.tell(Event::of_volume("Remounting", key).saying("because it does not answer"));
