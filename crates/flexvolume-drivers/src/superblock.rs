@@ -41,6 +41,21 @@ pub(crate) fn uuid(image: &File, fs_type: FsType) -> io::Result<Option<String>> 
     Ok((magic == layout.magic).then(|| text(u128::from_be_bytes(uuid))))
 }
 
+/// Whether an ext4 was unmounted cleanly, has nothing in its journal, and has never been found damaged: `e2fsck -p` looks
+/// at the same and does nothing then (Linux `fs/ext4/ext4.h`: `s_state`, `s_feature_incompat`, `s_error_count`).
+pub(crate) fn is_clean_ext4(image: &File) -> io::Result<bool> {
+    const VALID: u16 = 1;
+    const RECOVER: u32 = 4;
+    let mut block = [0; 1024];
+    image.read_exact_at(&mut block, 1024)?;
+    let bytes = |at: usize| block.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).unwrap_or([0; 4]);
+    let [low, high, ..] = bytes(0x3a);
+    let state = u16::from_le_bytes([low, high]);
+    let features = u32::from_le_bytes(bytes(0x60));
+    let errors = u32::from_le_bytes(bytes(0x194));
+    Ok(state == VALID && features & RECOVER == 0 && errors == 0)
+}
+
 /// `8-4-4-4-12` hexadecimal digits.
 fn text(uuid: u128) -> String {
     let digits = format!("{uuid:032x}");
@@ -72,6 +87,22 @@ mod tests {
                 assert_eq!(found, expected, "{made:?} {asked:?}");
             }
         }
+    }
+
+    #[test]
+    fn an_ext4_is_clean_only_if_everything_says_so() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        assert!(!is_clean_ext4(&file).unwrap());
+        file.write_all_at(&1_u16.to_le_bytes(), 1024 + 0x3a).unwrap();
+        assert!(is_clean_ext4(&file).unwrap());
+        for (at, value) in [(0x60, 4_u32), (0x194, 1)] {
+            file.write_all_at(&value.to_le_bytes(), 1024 + at).unwrap();
+            assert!(!is_clean_ext4(&file).unwrap(), "{at}");
+            file.write_all_at(&[0; 4], 1024 + at).unwrap();
+        }
+        file.write_all_at(&3_u16.to_le_bytes(), 1024 + 0x3a).unwrap();
+        assert!(!is_clean_ext4(&file).unwrap());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::inventory::{View, describe};
 use super::locks::Locks;
 use super::lookup::{self, Found, Known, Vacancy, look_up};
 use super::name::Place;
+use super::note;
 use super::remove;
 use super::request::Named;
 use super::room;
@@ -108,6 +109,7 @@ impl Administration<'_> {
             );
             return Err(LvmError::Busy { subject: place.to_string(), remedy });
         }
+        note::forget(self.locks.directory(), place);
         if deletion.run == Run::Dry {
             remove::refuse(self.lvm(), place, &found)?;
             return Ok(description);

@@ -13,11 +13,12 @@ use super::create::{self, Wanted};
 use super::diagnosis;
 use super::error::{LvmError, Result};
 use super::grow;
-use super::lookup::look_up;
+use super::lookup::{Known, look_up};
 use super::mount::{self, Mounted, already_mounted, mounted_at};
 use super::name::{self, Place};
+use super::note;
 use super::request::LvmRequest;
-use super::tags::Owner;
+use super::tags::{Owner, State};
 use super::tool::Machine;
 use crate::device::{self, Already, Target};
 use crate::error::VolumeError;
@@ -63,9 +64,21 @@ impl LvmDriver {
     fn make_alone(&self, request: &LvmRequest) -> Result<()> {
         let _source_lock =
             request.source.as_ref().map(|source| self.locks.lock(&source.mapped())).transpose()?;
-        let lvm = self.machine().lvm;
-        let known = look_up(lvm, &request.place).known()?;
-        create::ensure(lvm, known, Wanted { request, mount_dir: None }).map(drop)
+        let (lvm, place, wanted) = (self.machine().lvm, &request.place, Wanted { request, mount_dir: None });
+        let notes = self.locks.directory();
+        if note::read(notes, place).is_some_and(|found| create::agrees(&found, wanted).is_ok()) {
+            return Ok(());
+        }
+        let known = look_up(lvm, place).known()?;
+        let found = match &known {
+            Known::Present(found) if matches!(found.record.state, State::Ready(_)) => Some(found.clone()),
+            Known::Present(_) | Known::Absent(_) => None,
+        };
+        create::ensure(lvm, known, wanted)?;
+        if let Some(found) = found {
+            note::write(notes, place, &found);
+        }
+        Ok(())
     }
 
     fn mount_volume(&self, mount: DeviceMount<'_>, options: &Options) -> Result<()> {

@@ -23,6 +23,11 @@ impl Locks {
         Self { directory: state.join("lvm") }
     }
 
+    /// Where they are; notes lie beside them.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Whether somebody holds the lock of this volume at the moment.
     pub(crate) fn is_held(&self, mapped: &str) -> bool {
         let path = self.directory.join(format!("{mapped}.lock"));

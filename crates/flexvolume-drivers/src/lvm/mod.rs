@@ -19,6 +19,7 @@ mod lookup;
 mod mount;
 mod name;
 mod node;
+mod note;
 mod origin;
 mod pool;
 mod remove;

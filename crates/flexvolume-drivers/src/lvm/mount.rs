@@ -16,6 +16,7 @@ use super::name::Place;
 use super::node::{self, Node};
 use super::tool::Machine;
 use crate::device::{self, Already, Target};
+use crate::superblock;
 
 /// What is mounted at a path.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,11 +83,16 @@ pub(crate) fn already_mounted(place: &Place, target: Target<'_>, mounter: &dyn M
 pub(crate) fn mount(machine: Machine<'_>, place: &Place, ready: &Ready, target: Target<'_>) -> Result<()> {
     let node = &ready.node;
     node::readable(node, ready.size)?;
-    verify(place, &node.open()?, &ready.contents)?;
+    let device = node.open()?;
+    verify(place, &device, &ready.contents)?;
     let writable = target.access == Access::ReadWrite;
     let mounter = &*machine.system.mounter;
     if mount_points(node, mounter)?.is_empty() {
-        if writable {
+        let clean = ready.contents.fs_type == FsType::Ext4
+            && superblock::is_clean_ext4(&device)
+                .map_err(node::step("read the superblock of", &node.path))?;
+        drop(device);
+        if writable && !clean {
             device::check(ready.contents.fs_type, &node.path, machine.system)?;
             hit("lvm.checked");
         }

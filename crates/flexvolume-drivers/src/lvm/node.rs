@@ -61,7 +61,7 @@ pub(crate) fn by_name(place: &Place) -> Option<Node> {
 }
 
 /// The device with this UUID: below its usual name, or, where that is missing or another device, below the kernel's.
-fn by_uuid(place: &Place, uuid: &MappedUuid) -> Option<Node> {
+pub(crate) fn by_uuid(place: &Place, uuid: &MappedUuid) -> Option<Node> {
     at(&place.device())
         .filter(|node| node.uuid == *uuid)
         .or_else(|| find(|directory| fact(directory, "dm/uuid").is_some_and(|found| found == uuid.0)))

@@ -1,6 +1,6 @@
 //! What LVM reports, read from its JSON.
 
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Serialize, de::Error as _};
 
 /// The columns of a volume group that are asked for.
 pub(crate) const VG_COLUMNS: &str =
@@ -10,29 +10,29 @@ pub(crate) const VG_COLUMNS: &str =
 pub(crate) const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_size,lv_tags,lv_layout,lv_role,pool_lv,origin,lv_health_status,lv_when_full,lv_autoactivation,data_percent,metadata_percent";
 
 /// A volume group.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Group {
     #[serde(rename = "vg_name")]
     pub(crate) name: String,
     #[serde(rename = "vg_uuid")]
     pub(crate) uuid: String,
     /// Bytes.
-    #[serde(rename = "vg_size", deserialize_with = "number")]
+    #[serde(rename = "vg_size", with = "number")]
     pub(crate) size: u64,
     /// Bytes of an extent.
-    #[serde(rename = "vg_extent_size", deserialize_with = "number")]
+    #[serde(rename = "vg_extent_size", with = "number")]
     pub(crate) extent: u64,
     /// Free extents.
-    #[serde(rename = "vg_free_count", deserialize_with = "number")]
+    #[serde(rename = "vg_free_count", with = "number")]
     pub(crate) free_extents: u64,
     /// Physical volumes that are away.
-    #[serde(rename = "vg_missing_pv_count", deserialize_with = "number")]
+    #[serde(rename = "vg_missing_pv_count", with = "number")]
     pub(crate) missing: u64,
     /// Bytes that are free for metadata.
-    #[serde(rename = "vg_mda_free", deserialize_with = "number")]
+    #[serde(rename = "vg_mda_free", with = "number")]
     pub(crate) metadata_free: u64,
     /// Bytes of the area for metadata.
-    #[serde(rename = "vg_mda_size", deserialize_with = "number")]
+    #[serde(rename = "vg_mda_size", with = "number")]
     pub(crate) metadata_size: u64,
 }
 
@@ -59,14 +59,14 @@ impl Group {
 }
 
 /// A logical volume.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogicalVolume {
     #[serde(rename = "lv_name")]
     pub(crate) name: String,
     #[serde(rename = "lv_uuid")]
     pub(crate) uuid: String,
     /// Bytes.
-    #[serde(rename = "lv_size", deserialize_with = "number")]
+    #[serde(rename = "lv_size", with = "number")]
     pub(crate) size: u64,
     /// Joined by commas.
     #[serde(rename = "lv_tags", default)]
@@ -159,16 +159,25 @@ struct NamesPart {
 }
 
 /// Every value is a string there.
-fn number<'de, D: Deserializer<'de>>(value: D) -> Result<u64, D::Error> {
-    let text = String::deserialize(value)?;
-    text.parse().map_err(|_| D::Error::custom(format!("{text:?} is no number")))
+mod number {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+    pub(super) fn serialize<S: Serializer>(number: &u64, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(number)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(value: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(value)?;
+        text.parse().map_err(|_| D::Error::custom(format!("{text:?} is no number")))
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    const REPORT: &str = r#"{"report":[{"vg":[{"vg_name":"vg0","vg_uuid":"Z5eJCO-clnH-6yhn-Cjm9-A73K-g9U9-G9fOgg",
+    pub(crate) const REPORT: &str = r#"{"report":[{"vg":[{"vg_name":"vg0","vg_uuid":"Z5eJCO-clnH-6yhn-Cjm9-A73K-g9U9-G9fOgg",
         "vg_extent_size":"4194304","vg_free_count":"60","vg_missing_pv_count":"0","vg_mda_free":"520192",
         "vg_size":"264241152","vg_mda_size":"1044480"}],
         "pv":[{}],"lv":[{"lv_name":"fv.a","lv_uuid":"oUvCnk-11WU-YF22-jVEm-LMWi-Wl0P-4jn1ks","lv_size":"12582912",

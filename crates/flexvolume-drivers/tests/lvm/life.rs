@@ -56,6 +56,8 @@ fn lives(volume: &Volume, layout: &str) {
     fs::write(volume.file(), "precious").unwrap();
     volume.unmount().success();
     volume.unmount().success();
+    volume.make().success();
+    volume.make().success();
     // As after a reboot: nothing but LVM's metadata is left.
     volume.group.lvm(&["lvchange", "-an", &format!("{}/fv.data", volume.group.vg)]);
     volume.make().success();
