@@ -1,6 +1,6 @@
 //! What LVM reports, read from its JSON.
 
-use serde::{Deserialize, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// The columns of a volume group that are asked for.
 pub(crate) const VG_COLUMNS: &str =
@@ -17,22 +17,22 @@ pub(crate) struct Group {
     #[serde(rename = "vg_uuid")]
     pub(crate) uuid: String,
     /// Bytes.
-    #[serde(rename = "vg_size", with = "number")]
+    #[serde(rename = "vg_size", deserialize_with = "number", serialize_with = "text")]
     pub(crate) size: u64,
     /// Bytes of an extent.
-    #[serde(rename = "vg_extent_size", with = "number")]
+    #[serde(rename = "vg_extent_size", deserialize_with = "number", serialize_with = "text")]
     pub(crate) extent: u64,
     /// Free extents.
-    #[serde(rename = "vg_free_count", with = "number")]
+    #[serde(rename = "vg_free_count", deserialize_with = "number", serialize_with = "text")]
     pub(crate) free_extents: u64,
     /// Physical volumes that are away.
-    #[serde(rename = "vg_missing_pv_count", with = "number")]
+    #[serde(rename = "vg_missing_pv_count", deserialize_with = "number", serialize_with = "text")]
     pub(crate) missing: u64,
     /// Bytes that are free for metadata.
-    #[serde(rename = "vg_mda_free", with = "number")]
+    #[serde(rename = "vg_mda_free", deserialize_with = "number", serialize_with = "text")]
     pub(crate) metadata_free: u64,
     /// Bytes of the area for metadata.
-    #[serde(rename = "vg_mda_size", with = "number")]
+    #[serde(rename = "vg_mda_size", deserialize_with = "number", serialize_with = "text")]
     pub(crate) metadata_size: u64,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct LogicalVolume {
     #[serde(rename = "lv_uuid")]
     pub(crate) uuid: String,
     /// Bytes.
-    #[serde(rename = "lv_size", with = "number")]
+    #[serde(rename = "lv_size", deserialize_with = "number", serialize_with = "text")]
     pub(crate) size: u64,
     /// Joined by commas.
     #[serde(rename = "lv_tags", default)]
@@ -159,18 +159,14 @@ struct NamesPart {
 }
 
 /// Every value is a string there.
-mod number {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+fn number<'de, D: Deserializer<'de>>(value: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(value)?;
+    text.parse().map_err(|_| D::Error::custom(format!("{text:?} is no number")))
+}
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
-    pub(super) fn serialize<S: Serializer>(number: &u64, out: S) -> Result<S::Ok, S::Error> {
-        out.collect_str(number)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(value: D) -> Result<u64, D::Error> {
-        let text = String::deserialize(value)?;
-        text.parse().map_err(|_| D::Error::custom(format!("{text:?} is no number")))
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn text<S: Serializer>(number: &u64, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_str(number)
 }
 
 #[cfg(test)]
