@@ -333,7 +333,7 @@ pub(crate) fn find_ready(lvm: Lvm<'_>, place: &Place) -> Result<(Box<Found>, Con
     }
 }
 
-fn activated(lvm: Lvm<'_>, place: &Place, found: &Found, contents: Contents) -> Result<Ready> {
+pub(crate) fn activated(lvm: Lvm<'_>, place: &Place, found: &Found, contents: Contents) -> Result<Ready> {
     let node = node::ensure_active(lvm, place, found)?;
     Ok(Ready {
         record: found.record.clone(),

@@ -108,10 +108,11 @@ impl LvmDriver {
         let request = LvmRequest::persistent(options)?;
         let place = &request.place;
         let _lock = self.locks.lock(&place.mapped())?;
-        let size = grow::grow(self.machine().lvm, place, new_size)?;
+        let grown = grow::grow(self.machine().lvm, place, new_size)?;
+        let size = grown.size();
         match which {
             Grow::Volume => {}
-            Grow::Both => grow::grow_filesystem(self.machine(), place)?,
+            Grow::Both => grow::grow_filesystem(self.machine(), place, grown)?,
         }
         Ok(size)
     }

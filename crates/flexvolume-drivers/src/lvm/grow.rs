@@ -11,34 +11,49 @@ use super::lookup::Found;
 use super::mount::mount_points;
 use super::name::Place;
 use super::request::round_up;
-use super::tags::Record;
+use super::tags::{Contents, Record};
 use super::tool::{Lvm, Machine};
 use crate::error::RequestError;
 
 /// How long growing a file system may take.
 const GROW_DEADLINE: Duration = Duration::from_secs(240);
 
-/// Makes the volume at least `wanted` bytes large, and answers its size; never smaller. The caller holds the lock. Until the
-/// file system has grown too, a tag says that it shall.
-pub(crate) fn grow(lvm: Lvm<'_>, place: &Place, wanted: u64) -> Result<u64> {
+/// A volume that has the size that was wanted.
+pub(crate) struct Grown {
+    found: Box<Found>,
+    contents: Contents,
+}
+
+impl Grown {
+    /// Bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.found.volume.size
+    }
+}
+
+/// Makes the volume at least `wanted` bytes large; never smaller. The caller holds the lock. Until the file system has
+/// grown too, a tag says that it shall.
+pub(crate) fn grow(lvm: Lvm<'_>, place: &Place, wanted: u64) -> Result<Grown> {
     let wanted = round_up(wanted).ok_or_else(|| RequestError::Value {
         key: "new size",
         value: wanted.to_string(),
         why: "it is more than a device can have".to_owned(),
     })?;
-    let (found, _) = create::find_ready(lvm, place)?;
+    let (mut found, contents) = create::find_ready(lvm, place)?;
     let wanted = found.group.in_extents(wanted).max(found.record.grow.unwrap_or(0));
     if wanted <= found.volume.size {
-        return Ok(found.volume.size);
+        return Ok(Grown { found, contents });
     }
     room_for(&found, place, wanted)?;
-    retag(lvm, place, &found.record, &Record { grow: Some(wanted), ..found.record.clone() })?;
+    let record = Record { grow: Some(wanted), ..found.record.clone() };
+    retag(lvm, place, &found.record, &record)?;
     hit("lvm.growing");
     let (subject, size) = (place.to_string(), format!("{wanted}b"));
     // Never `lvresize`, which would shrink a volume that is larger meanwhile.
     lvm.change(&subject, "lvextend", &["-L", &size, &subject])?;
     hit("lvm.extended");
-    Ok(wanted)
+    (found.record, found.volume.size) = (record, wanted);
+    Ok(Grown { found, contents })
 }
 
 fn room_for(found: &Found, place: &Place, wanted: u64) -> Result<()> {
@@ -51,9 +66,9 @@ fn room_for(found: &Found, place: &Place, wanted: u64) -> Result<()> {
     Err(LvmError::Full { vg: found.group.name.clone(), subject: place.to_string(), needed, free })
 }
 
-/// Grows the file system of a volume, which is mounted somewhere, to the size of its device.
-pub(crate) fn grow_filesystem(machine: Machine<'_>, place: &Place) -> Result<()> {
-    let ready = create::ready(machine.lvm, place)?;
+/// Grows the file system of a volume that has grown, and is mounted somewhere, to the size of its device.
+pub(crate) fn grow_filesystem(machine: Machine<'_>, place: &Place, grown: Grown) -> Result<()> {
+    let ready = create::activated(machine.lvm, place, &grown.found, grown.contents)?;
     // Also when nothing is owed: the file system may be behind all the same.
     grow_mounted(machine, place, &ready)
 }
