@@ -13,7 +13,11 @@ use thiserror::Error;
 
 use crate::liveness;
 use crate::mountinfo::MountTable;
+
+mod flag;
+
 use crate::references;
+pub use flag::MountFlag;
 
 /// Whether writing is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,7 +38,7 @@ pub struct FileSystemMount {
     pub fs_type: String,
     /// Read-only or not.
     pub access: Access,
-    /// Options of the file system itself, such as `size=64m`.
+    /// Options of the file system itself, such as `size=64m`; and the names of [`MountFlag`]s.
     pub data: Vec<String>,
 }
 
@@ -178,12 +182,13 @@ impl Mounter for SystemMounter {
     fn mount(&self, mount: &FileSystemMount, target: &Path) -> Result<(), MountError> {
         const STEP: &str = "mount a file system at";
         let onto = real_directory(STEP, target)?;
-        let data = CString::new(mount.data.join(",")).map_err(|_| failed(STEP, target)(Errno::INVAL))?;
-        let flags = match mount.access {
+        let (flags, data) = flag::split(&mount.data);
+        let data = CString::new(data.join(",")).map_err(|_| failed(STEP, target)(Errno::INVAL))?;
+        let access = match mount.access {
             Access::ReadWrite => MountFlags::empty(),
             Access::ReadOnly => MountFlags::RDONLY,
         };
-        rustix::mount::mount(&mount.source, handle(&onto), &*mount.fs_type, flags, &*data)
+        rustix::mount::mount(&mount.source, handle(&onto), &*mount.fs_type, access | flags, &*data)
             .map_err(failed(STEP, target))
     }
 

@@ -73,6 +73,23 @@ fn write_errno(path: &Path) -> Option<i32> {
 }
 
 #[test]
+fn flags_of_the_mount_stand_among_the_options_of_the_file_system() {
+    privately("flags_of_the_mount_stand_among_the_options_of_the_file_system", || {
+        for (access, first) in [(Access::ReadWrite, "rw"), (Access::ReadOnly, "ro")] {
+            let place = Place::new();
+            let (target, pod) = (place.directory("target"), place.directory("pod"));
+            let data = ["nosuid", "size=64k", "noexec", "noatime"];
+            SystemMounter.mount(&tmpfs(access, &data), &target).unwrap();
+            SystemMounter.bind(&target, &pod).unwrap();
+            for path in [&target, &pod] {
+                let options = SystemMounter.table().unwrap().top(path).unwrap().options.join(",");
+                assert_eq!(options, format!("{first},nosuid,noexec,noatime"));
+            }
+        }
+    });
+}
+
+#[test]
 fn a_tmpfs_has_the_size_it_was_given() {
     privately("a_tmpfs_has_the_size_it_was_given", || {
         let place = Place::new();

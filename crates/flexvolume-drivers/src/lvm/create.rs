@@ -343,3 +343,88 @@ pub(crate) fn activated(lvm: Lvm<'_>, place: &Place, found: &Found, contents: Co
         blocks: if found.volume.pool.is_empty() { Blocks::Allocated } else { Blocks::Thin },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use flexvolume::Access;
+    use flexvolume_os::fake::{FakeRunner, output};
+
+    use super::*;
+    use crate::lvm::name::{PoolName, VgName};
+    use crate::lvm::tool::Patience;
+    use crate::request::Erase;
+
+    fn request(layout: Layout) -> LvmRequest {
+        LvmRequest {
+            place: Place::of(VgName::parse("volumegroup", "vg0").unwrap(), "data").unwrap(),
+            size: 64 << 20,
+            fs_type: FsType::Ext4,
+            layout,
+            erase: Erase::None,
+            source: None,
+            access: Access::ReadWrite,
+            root_mode: None,
+            mount_flags: Vec::new(),
+        }
+    }
+
+    /// The arguments of the one command of LVM that `act` runs, without those for a machine without udev.
+    fn words(act: impl FnOnce(Lvm<'_>) -> Result<()>) -> String {
+        let runner = FakeRunner::new();
+        runner.always("lvm", output(0, ""));
+        act(Lvm { runner: &runner, patience: Patience::default(), owner: Owner::Lvm }).unwrap();
+        let calls = runner.calls();
+        let [call] = calls.as_slice() else { panic!("{calls:?}") };
+        let shown: Vec<_> =
+            call.iter().filter(|word| *word != "--config" && !word.starts_with("activation{")).collect();
+        shown.into_iter().map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+
+    fn creation(layout: Layout) -> String {
+        let request = request(layout);
+        let mut record = new_record(Owner::Lvm, Wanted { request: &request, mount_dir: None });
+        record.made = 7;
+        words(|lvm| allocate(lvm, &request, &record))
+    }
+
+    #[test]
+    fn each_layout_is_made_by_one_command_that_asks_nothing_and_carries_all_tags() {
+        let common = "lvm lvcreate -y -n fv.data --addtag flexvol.owner=lvm --addtag flexvol.id=data \
+            --addtag flexvol.state=creating --addtag flexvol.made=7:67108864";
+        for (layout, rest) in [
+            (Layout::Linear, "--setautoactivation n -Wy -Zy -L 67108864b vg0"),
+            (Layout::Striped(3), "--setautoactivation n -Wy -Zy --type striped -i 3 -L 67108864b vg0"),
+            (Layout::Raid1(1), "-Wy -Zy --type raid1 -m 1 -L 67108864b vg0"),
+            (
+                Layout::Thin { pool: PoolName::parse("pool", "tp").unwrap(), pool_size: None },
+                "-V 67108864b --thinpool tp vg0",
+            ),
+        ] {
+            assert_eq!(creation(layout), format!("{common} {rest}"));
+        }
+    }
+
+    #[test]
+    fn a_volume_becomes_ready_in_one_commit_and_by_its_name() {
+        let request = request(Layout::Linear);
+        let old = new_record(Owner::Lvm, Wanted { request: &request, mount_dir: None });
+        let contents = Contents { fs_type: FsType::Ext4, uuid: "5a5a".to_owned() };
+        let new = Record { state: State::Ready(contents), ..old.clone() };
+        let expected = "lvm lvchange --deltag flexvol.state=creating --addtag flexvol.state=ready \
+            --addtag flexvol.fs=ext4:5a5a vg0/fv.data";
+        assert_eq!(words(|lvm| retag(lvm, &request.place, &old, &new)), expected);
+    }
+
+    #[test]
+    fn a_group_must_have_room_for_every_copy() {
+        let report =
+            crate::lvm::report::groups(crate::lvm::report::tests::REPORT.as_bytes()).unwrap().remove(0);
+        let fits = |layout, size| room_for(&report.group, &request(layout), size);
+        let free = report.group.free();
+        fits(Layout::Linear, free).unwrap();
+        let error = fits(Layout::Linear, free + 1).unwrap_err().to_string();
+        assert!(error.contains(&format!("{} bytes are needed and {free} are free", free + 1)), "{error}");
+        fits(Layout::Raid1(1), free / 2).unwrap();
+        fits(Layout::Raid1(2), free / 2).unwrap_err();
+    }
+}

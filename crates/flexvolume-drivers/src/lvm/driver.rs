@@ -97,7 +97,7 @@ impl LvmDriver {
             return Ok(());
         }
         let ready = create::ready(self.machine().lvm, place)?;
-        mount::mount(self.machine(), place, &ready, target)
+        mount::mount(self.machine(), &request, &ready, target)
     }
 
     fn administration(&self) -> Administration<'_> {

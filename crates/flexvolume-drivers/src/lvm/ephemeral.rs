@@ -110,7 +110,7 @@ impl LvmEphemeral {
     fn make_and_mount(&self, request: &LvmRequest, known: Known, target: Target<'_>) -> Result<()> {
         let mount_dir = short_name(target.path);
         let ready = create::ensure(self.lvm(), known, Wanted { request, mount_dir: Some(&mount_dir) })?;
-        mount::mount(self.machine(), &request.place, &ready, target)
+        mount::mount(self.machine(), request, &ready, target)
     }
 
     fn take_down(&self, mount_dir: &Path) -> Result<()> {

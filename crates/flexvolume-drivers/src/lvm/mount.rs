@@ -1,6 +1,6 @@
 //! A volume as a mount, and back.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use super::error::{LvmError, Result};
 use super::grow;
 use super::name::Place;
 use super::node::{self, Node};
+use super::request::LvmRequest;
 use super::tool::Machine;
 use crate::device::{self, Already, Target};
 use crate::superblock;
@@ -80,29 +81,27 @@ pub(crate) fn already_mounted(place: &Place, target: Target<'_>, mounter: &dyn M
 }
 
 /// Mounts a ready volume. The caller holds its lock and knows that nothing is mounted at the target.
-pub(crate) fn mount(machine: Machine<'_>, place: &Place, ready: &Ready, target: Target<'_>) -> Result<()> {
+pub(crate) fn mount(
+    machine: Machine<'_>,
+    request: &LvmRequest,
+    ready: &Ready,
+    target: Target<'_>,
+) -> Result<()> {
+    let place = &request.place;
     let node = &ready.node;
     node::readable(node, ready.size)?;
     let device = node.open()?;
     verify(place, &device, &ready.contents)?;
+    if mount_points(node, &*machine.system.mounter)?.is_empty() {
+        check(machine, ready, device, target.access)?;
+    }
     let writable = target.access == Access::ReadWrite;
     let mounter = &*machine.system.mounter;
-    if mount_points(node, mounter)?.is_empty() {
-        let clean = ready.contents.fs_type == FsType::Ext4
-            && superblock::is_clean_ext4(&device)
-                .map_err(node::step("read the superblock of", &node.path))?;
-        drop(device);
-        if writable && !clean {
-            device::check(ready.contents.fs_type, &node.path, machine.system)?;
-            hit("lvm.checked");
-        }
-        device::wait_until_nobody_claims(&node.path);
-    }
     let mount = FileSystemMount {
         source: node.path.clone(),
         fs_type: ready.contents.fs_type.as_str().to_owned(),
         access: target.access,
-        data: mount_options(ready, target.access),
+        data: mount_options(ready, request),
     };
     mounter.mount(&mount, target.path).map_err(|error| device::explain(error, target, &node.path))?;
     hit("lvm.mounted");
@@ -115,6 +114,21 @@ pub(crate) fn mount(machine: Machine<'_>, place: &Place, ready: &Ready, target: 
         let _ = mounter.unmount(target.path);
     }
     outcome
+}
+
+/// Checks a file system that is mounted nowhere here and will be written to; for an ext4 that was unmounted cleanly a
+/// look at its superblock is enough.
+fn check(machine: Machine<'_>, ready: &Ready, device: File, access: Access) -> Result<()> {
+    let (node, fs_type) = (&ready.node, ready.contents.fs_type);
+    let clean = fs_type == FsType::Ext4
+        && superblock::is_clean_ext4(&device).map_err(node::step("read the superblock of", &node.path))?;
+    drop(device);
+    if access == Access::ReadWrite && !clean {
+        device::check(fs_type, &node.path, machine.system)?;
+        hit("lvm.checked");
+    }
+    device::wait_until_nobody_claims(&node.path);
+    Ok(())
 }
 
 /// What is owed to a volume once it is mounted: the mode of a new root directory, growth that was recorded.
@@ -150,13 +164,13 @@ fn set_root_mode(target: Target<'_>, mode: u32) -> Result<()> {
     Ok(())
 }
 
-fn mount_options(ready: &Ready, access: Access) -> Vec<String> {
-    let mut options = Vec::new();
+fn mount_options(ready: &Ready, request: &LvmRequest) -> Vec<String> {
+    let mut options: Vec<_> = request.mount_flags.iter().map(|flag| flag.as_str().to_owned()).collect();
     if ready.contents.fs_type == FsType::Ext4 {
         // Its default is to go on writing after it has found itself damaged.
         options.push("errors=remount-ro".to_owned());
     }
-    if access == Access::ReadWrite {
+    if request.access == flexvolume::Access::ReadWrite {
         // Said both ways: btrfs discards unless it is told not to. A thin pool gets freed blocks back only so.
         let discard = match ready.blocks {
             Blocks::Allocated => "nodiscard",

@@ -4,6 +4,7 @@ use std::fmt;
 
 use flexvolume::{Access, Bytes, Options};
 use flexvolume_os::filesystem::FsType;
+use flexvolume_os::mount::MountFlag;
 
 use super::name::{Place, PoolName, VgName};
 use crate::error::RequestError;
@@ -20,9 +21,11 @@ const POOL_SIZE: &str = "poolSize";
 const ERASE: &str = "erase";
 const SOURCE: &str = "source";
 const MODE: &str = "mode";
+const MOUNT_OPTIONS: &str = "mountOptions";
 
 /// What both drivers understand.
-const KNOWN: [&str; 9] = [VOLUME_GROUP, SIZE, LAYOUT, STRIPES, MIRRORS, POOL, POOL_SIZE, ERASE, MODE];
+const KNOWN: [&str; 10] =
+    [VOLUME_GROUP, SIZE, LAYOUT, STRIPES, MIRRORS, POOL, POOL_SIZE, ERASE, MODE, MOUNT_OPTIONS];
 
 /// LVM counts in sectors.
 const SECTOR: u64 = 512;
@@ -73,6 +76,7 @@ pub(crate) struct LvmRequest {
     pub(crate) source: Option<Place>,
     pub(crate) access: Access,
     pub(crate) root_mode: Option<u32>,
+    pub(crate) mount_flags: Vec<MountFlag>,
 }
 
 impl LvmRequest {
@@ -113,6 +117,7 @@ impl LvmRequest {
             source: None,
             access: options.access,
             root_mode: root_mode(options)?,
+            mount_flags: mount_flags(options)?,
         };
         let minimum = request.fs_type.minimum_size();
         if request.size < minimum {
@@ -191,6 +196,17 @@ fn layout(options: &Options) -> Result<Layout, RequestError> {
             why: "it is \"linear\", \"striped\", \"raid1\" or \"thin\"".to_owned(),
         }),
     }
+}
+
+/// `nosuid,noatime`: what a manifest may say about a mount. Everything else is the driver's to decide.
+fn mount_flags(options: &Options) -> Result<Vec<MountFlag>, RequestError> {
+    let Some(text) = options.get(MOUNT_OPTIONS) else { return Ok(Vec::new()) };
+    let read = |word: &str| MountFlag::ALL.into_iter().find(|flag| flag.as_str() == word.trim());
+    text.split(',').map(read).collect::<Option<_>>().ok_or_else(|| RequestError::Value {
+        key: MOUNT_OPTIONS,
+        value: text.to_owned(),
+        why: format!("it is a list of {}", MountFlag::ALL.map(MountFlag::as_str).join(", ")),
+    })
 }
 
 fn count(
@@ -326,6 +342,16 @@ mod tests {
             &[("pool", "a/b")],
         ] {
             with(wrong).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_mount_may_be_restricted_and_nothing_else() {
+        let flags = with(&[("mountOptions", "nosuid, noatime")]).unwrap().mount_flags;
+        assert_eq!(flags, [MountFlag::NoSuid, MountFlag::NoAtime]);
+        for wrong in ["suid", "nosuid,,nodev", "discard", "errors=continue", "nosuid nodev"] {
+            let error = with(&[("mountOptions", wrong)]).unwrap_err().to_string();
+            assert!(error.contains("nosuid, nodev, noexec, noatime, nodiratime"), "{error}");
         }
     }
 

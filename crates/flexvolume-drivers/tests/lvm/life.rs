@@ -103,10 +103,13 @@ fn the_size_is_enforced_and_rounded_up_to_whole_extents() {
     if mapper_is_missing("the_size_is_enforced_and_rounded_up_to_whole_extents") {
         return;
     }
-    let volume = Volume::of(Group::new(1, 100), "", &[("size", "63000000")]);
+    let user = [("size", "63000000"), ("mountOptions", "nosuid,nodev,noatime")];
+    let volume = Volume::of(Group::new(1, 100), "", &user);
     volume.make().success();
     assert_eq!(volume.group.column("fv.data", "lv_size"), (64 * MIB).to_string());
     volume.mount().success();
+    let mounted = &volume.group.world.mounts_at(&volume.group.world.target())[0];
+    assert!(mounted.contains(" rw,nosuid,nodev,noatime "), "{mounted}");
     let mut file = fs::File::create(volume.file()).unwrap();
     let error = loop {
         if let Err(error) = file.write_all(&[0x5a; 1 << 20]) {
