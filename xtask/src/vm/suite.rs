@@ -48,7 +48,6 @@ impl Length {
 /// The tests, and the machine that runs them.
 struct Suite {
     length: Length,
-    programs: Vec<TestProgram>,
     folder: PathBuf,
     report: Report,
 }
@@ -69,13 +68,8 @@ pub(super) fn run(length: Length, missing: Option<String>) -> Result<ExitCode> {
     let pod = if length == Length::Full { programs::build_pod()? } else { Vec::new() };
     spent("building", start);
     let kept = Kept::new("flexvol-vm-")?;
-    let mut suite = Suite { length, programs, folder: kept.folder().to_owned(), report };
-    let faults = suite.programs.iter().filter(|program| program.name == faults::PROGRAM);
-    let cut: Vec<_> = faults.cloned().chain(pod).collect();
-    let result = suite.tests().and_then(|()| cut.iter().try_for_each(|program| suite.two_lives(program)));
-    if result.is_ok() && length == Length::Full {
-        faults::write_document(&suite.results())?;
-    }
+    let mut suite = Suite { length, folder: kept.folder().to_owned(), report };
+    let result = suite.all(&programs, &pod);
     kept.clean()?;
     result?;
     Ok(suite.report.close())
@@ -86,17 +80,25 @@ fn spent(what: &str, start: Instant) {
 }
 
 impl Suite {
-    /// Where test programs leave what becomes a document.
-    fn results(&self) -> PathBuf {
-        self.folder.join("results")
+    /// The matrix first: it takes longest, and becomes a document.
+    fn all(&mut self, programs: &[TestProgram], pod: &[TestProgram]) -> Result<()> {
+        let (matrix, rest): (Vec<_>, Vec<_>) =
+            programs.iter().cloned().partition(|program| program.name == faults::PROGRAM);
+        if self.length == Length::Quick {
+            self.tests(programs)?;
+            return matrix.iter().try_for_each(|program| self.two_lives(program));
+        }
+        self.tests(&matrix)?;
+        matrix.iter().try_for_each(|program| self.two_lives(program))?;
+        faults::write_document(&results())?;
+        self.tests(&rest)?;
+        pod.iter().try_for_each(|program| self.two_lives(program))
     }
 
     /// A machine with new disks.
     fn machine(&self, name: &str) -> Result<Machine> {
         let folder = self.folder.join(name);
-        let results = self.results();
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        fs::create_dir_all(&results).with_context(|| format!("cannot make {}", results.display()))?;
         let mut machine = Machine::new(Image::get()?, &folder);
         machine.mark = self.folder.clone();
         machine.deadline = self.length.deadline();
@@ -105,22 +107,26 @@ impl Suite {
             make_disk(&file, size)?;
             machine.disks.push(file);
         }
-        machine.environment.push(("FLEXVOL_FAULTS_DIR".to_owned(), results.display().to_string()));
-        machine.shares.push(Share { folder: results, access: Access::Write });
         // A full run may be told to try less, or to walk further.
         let asked = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
-        let ways = asked("FLEXVOL_FAULTS_WAYS").filter(|_| self.length == Length::Full);
-        let one = ("FLEXVOL_FAULTS_WAYS".to_owned(), "1".to_owned());
-        machine.environment.extend(ways.or((self.length == Length::Quick).then_some(one)));
+        if self.length == Length::Full {
+            let folder = results();
+            fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            machine.environment.push(("FLEXVOL_FAULTS_DIR".to_owned(), folder.display().to_string()));
+            machine.shares.push(Share { folder, access: Access::Write });
+            machine.environment.extend(asked("FLEXVOL_FAULTS_WAYS"));
+        } else {
+            machine.environment.push(("FLEXVOL_FAULTS_WAYS".to_owned(), "1".to_owned()));
+        }
         machine.environment.extend(asked("FLEXVOL_WALK"));
         machine.environment.extend(asked("FLEXVOL_WALK_SEED"));
         Ok(machine)
     }
 
-    /// One boot that runs all programs.
-    fn tests(&mut self) -> Result<()> {
-        let mut machine = self.machine("tests")?;
-        let programs: Vec<_> = self.programs.iter().map(|program| self.command(program)).collect();
+    /// One boot that runs all these programs.
+    fn tests(&mut self, programs: &[TestProgram]) -> Result<()> {
+        let mut machine = self.machine(&format!("tests{}", programs.len()))?;
+        let programs: Vec<_> = programs.iter().map(|program| self.command(program)).collect();
         self.boot("tests", &mut machine, (&programs.concat(), End::Status(0)))
     }
 
@@ -161,6 +167,11 @@ impl Suite {
             program.name
         )
     }
+}
+
+/// Where the matrix leaves what becomes a document. A later run of some of its cells finds what is known of the others.
+fn results() -> PathBuf {
+    crate::workspace::root().join("target/faults")
 }
 
 /// The folder of the documents.

@@ -1,20 +1,30 @@
-//! The results as a document: `FLEXVOL_FAULTS_DIR/<driver>.md`, where that is set.
+//! The results as a document: `FLEXVOL_FAULTS_DIR/<driver>.md`, where that is set. A run of some cells keeps what an earlier
+//! one found of the others, in `results.json`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use crate::cell::Verdict;
 use crate::matrix::{Expect, Row, STEPS, case_name};
 
 /// What came of the cells.
-#[derive(Default)]
 pub(crate) struct Document {
     results: BTreeMap<String, String>,
 }
 
+fn directory() -> Option<PathBuf> {
+    std::env::var_os("FLEXVOL_FAULTS_DIR").map(PathBuf::from)
+}
+
 impl Document {
+    /// With what earlier runs have left there.
+    pub(crate) fn open() -> Self {
+        let text = directory().and_then(|directory| fs::read(directory.join("results.json")).ok());
+        Self { results: text.map(|text| serde_json::from_slice(&text).unwrap()).unwrap_or_default() }
+    }
+
     pub(crate) fn add(&mut self, name: &str, verdict: &Verdict) {
         let text = match verdict {
             Verdict::Holds(ways) => format!("holds ({ways})"),
@@ -26,10 +36,11 @@ impl Document {
 
     /// Writes a section for each driver that was tried.
     pub(crate) fn write(&self) {
-        let Some(directory) = std::env::var_os("FLEXVOL_FAULTS_DIR") else { return };
+        let Some(directory) = directory() else { return };
+        fs::write(directory.join("results.json"), serde_json::to_vec_pretty(&self.results).unwrap()).unwrap();
         for backend in crate::backends() {
             let text = self.section(backend.name(), backend.matrix());
-            fs::write(Path::new(&directory).join(format!("{}.md", backend.name())), text).unwrap();
+            fs::write(directory.join(format!("{}.md", backend.name())), text).unwrap();
         }
     }
 

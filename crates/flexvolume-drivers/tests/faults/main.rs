@@ -115,7 +115,7 @@ fn inside(wanted: &dyn Fn(&str) -> bool) -> ExitCode {
         eprintln!("skipped: faults of logical volumes: {why}");
         passed += 1;
     }
-    let (mut document, mut references) = (Document::default(), References::default());
+    let (mut document, mut references) = (Document::open(), References::default());
     for (name, backend, step, (fault, expect)) in cases() {
         if let Expect::Never(_) = expect {
             continue;
