@@ -104,11 +104,13 @@ impl Target {
 
     /// Unmounts what is there and removes the directory. Nothing there is fine.
     pub(crate) fn remove(&self, mounter: &dyn Mounter) -> Result<(), TargetError> {
+        self.refuse_symlinks()?;
         for _ in 0..MOST_STACKED {
-            if !self.is_mounted(mounter)? {
-                break;
+            match self.unmount(mounter) {
+                Ok(()) => {}
+                Err(TargetError::Mount(error)) if is_not_mounted(&error) => break,
+                Err(error) => return Err(error),
             }
-            self.unmount(mounter)?;
         }
         match fs::remove_dir(self.path()) {
             Err(source) if source.kind() != ErrorKind::NotFound => Err(self.failed("remove")(source)),
@@ -118,6 +120,9 @@ impl Target {
 
     fn unmount(&self, mounter: &dyn Mounter) -> Result<(), TargetError> {
         let Err(error) = mounter.unmount(&self.path()) else { return Ok(()) };
+        if is_not_mounted(&error) {
+            return Err(error.into());
+        }
         // Mounts of the driver's own below the volume came along with it.
         let place = fs::canonicalize(self.path()).unwrap_or_else(|_| self.path());
         let mut below: Vec<PathBuf> = mounter
@@ -167,6 +172,13 @@ impl Target {
         let path = self.path();
         move |source| TargetError::Directory { step, path, source }
     }
+}
+
+/// Whether there was nothing to unmount: asking before would need a thread, since what is mounted may not answer.
+fn is_not_mounted(error: &MountError) -> bool {
+    let MountError::Call { source, .. } = error else { return false };
+    let errno = source.raw_os_error();
+    errno == Some(rustix::io::Errno::INVAL.raw_os_error()) || source.kind() == ErrorKind::NotFound
 }
 
 /// Whether two paths are one directory.

@@ -4,6 +4,7 @@
 mod agent;
 mod agent_node;
 mod cli;
+mod csi;
 mod discovery;
 mod driver;
 mod figure;
@@ -63,7 +64,7 @@ struct Group {
     measure: fn(&Programs, &mut dyn FnMut(Outcome)) -> Result<()>,
 }
 
-const GROUPS: [&Group; 13] = [
+const GROUPS: [&Group; 14] = [
     &driver::SIZES,
     &driver::LOOP,
     &driver::LOOP_EPHEMERAL,
@@ -75,6 +76,7 @@ const GROUPS: [&Group; 13] = [
     &mounts::VOLUMES,
     &mounts::REFERENCES,
     &ownership::GROUP,
+    &csi::GROUP,
     &in_tree::GROUP,
     &agent::GROUP,
 ];

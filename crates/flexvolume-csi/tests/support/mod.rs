@@ -68,6 +68,8 @@ pub(crate) struct Bridge {
     pub(crate) place: tempfile::TempDir,
     process: Option<Child>,
     arguments: Vec<String>,
+    /// Keeps the mounts while the bridge is dead.
+    holder: Option<Child>,
     /// What is logged.
     pub(crate) log_level: &'static str,
 }
@@ -78,6 +80,7 @@ impl Bridge {
         let bridge = Self {
             place: tempfile::tempdir().expect("a folder"),
             process: None,
+            holder: None,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             log_level: "info,flexvolume_csi=debug,flexvolume_host=debug",
         };
@@ -120,8 +123,19 @@ impl Bridge {
     /// Starts the process.
     pub(crate) fn run(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log");
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", env!("CARGO_BIN_EXE_flexvol-csi"), "serve"]);
+        let mut command = match &self.holder {
+            None => {
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "--propagation", "private"]);
+                command
+            }
+            Some(holder) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--mount=/proc/{}/ns/mnt", holder.id()));
+                command
+            }
+        };
+        command.args([env!("CARGO_BIN_EXE_flexvol-csi"), "serve"]);
         for (flag, value) in [
             ("--plugin-dir", "plugins"),
             ("--root", "root"),
@@ -141,6 +155,16 @@ impl Bridge {
     /// Gives the process to the caller, who ends it.
     pub(crate) fn take_process(&mut self) -> Child {
         self.process.take().expect("a bridge")
+    }
+
+    /// Has the mounts stay when the bridge is killed; before it is run.
+    pub(crate) fn hold_mounts(&mut self) {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", "echo; exec sleep 3600"]);
+        let mut holder = command.stdout(Stdio::piped()).spawn().expect("a holder");
+        let mut line = [0];
+        std::io::Read::read_exact(holder.stdout.as_mut().expect("a pipe"), &mut line).expect("a line");
+        self.holder = Some(holder);
     }
 
     /// Waits until there is a file.
@@ -219,6 +243,10 @@ impl Drop for Bridge {
             eprintln!("log:\n{}\ncalls:\n{}", self.log(), self.calls().join("\n"));
         }
         self.kill();
+        if let Some(mut holder) = self.holder.take() {
+            let _ = holder.kill();
+            let _ = holder.wait();
+        }
     }
 }
 
