@@ -13,6 +13,7 @@ use super::lookup::{self, Found, Known, Vacancy, look_up};
 use super::name::Place;
 use super::note;
 use super::remove;
+use super::report::GroupReport;
 use super::request::Named;
 use super::room;
 use super::tags::{Owner, State};
@@ -44,23 +45,39 @@ impl Administration<'_> {
         View::new((self.owner, lock), self.locks, self.mount_dirs(), self.system)
     }
 
-    /// The volumes of a group, or the one that the options name: those of this driver, and what has a name of ours.
+    /// The volumes of a group, of all groups, or the one that the options name: those of this driver, and what has a name
+    /// of ours.
     pub(crate) fn list(&self, options: &Options) -> Result<Vec<VolumeDescription>> {
         let named = Named::read(options, &[])?;
         let select = match &named.place {
             None => format!("lv_tags={{\"{}\"}} || lv_name=~\"^fvq?[.]\"", self.owner.tag()),
             Some(place) => lookup::selection(self.lvm(), place),
         };
-        let report = lookup::read_group(self.lvm(), &named.vg, &select)?;
+        let reports = self.reports(&named, &select)?;
         let view = self.view(Held::PerhapsByOthers)?;
-        Ok(report.volumes.iter().map(|volume| describe(&report.group, volume, &view)).collect())
+        let volumes = reports.iter().flat_map(|report| {
+            let describe = |volume| describe(&report.group, volume, &view);
+            report.volumes.iter().map(describe).collect::<Vec<_>>()
+        });
+        Ok(volumes.collect())
     }
 
-    /// The room of a group, or of a thin pool in it.
+    /// The group that is named, or all of them.
+    fn reports(&self, named: &Named, select: &str) -> Result<Vec<GroupReport>> {
+        match &named.vg {
+            Some(vg) => Ok(vec![lookup::read_group(self.lvm(), vg, select)?]),
+            None => lookup::read_all(self.lvm(), select),
+        }
+    }
+
+    /// The room of a group, of a thin pool in it, or of all groups.
     pub(crate) fn capacity(&self, options: &Options) -> Result<Capacity> {
         let named = Named::read(options, &[])?;
-        let report = lookup::read_group(self.lvm(), &named.vg, "lv_name=~\".\"")?;
-        room::capacity(&report, named.pool.as_ref())
+        let reports = self.reports(&named, "lv_name=~\".\"")?;
+        match reports.as_slice() {
+            [report] => room::capacity(report, named.pool.as_ref()),
+            several => room::of_all(several),
+        }
     }
 
     /// The one description of a volume that has just been made.

@@ -100,6 +100,19 @@ fn read_about(lvm: Lvm<'_>, (vg, subject): (&VgName, String), select: &str) -> R
     }
 }
 
+/// All groups of this node, and the volumes in them that `select` names.
+pub(crate) fn read_all(lvm: Lvm<'_>, select: &str) -> Result<Vec<GroupReport>> {
+    let cannot_know = |why: String| LvmError::CannotKnow { subject: "the volume groups".to_owned(), why };
+    let mut words = full_report("", select);
+    // Without a name, LVM means every group.
+    words.pop();
+    let bytes = lvm.read(&words).map_err(|no_report| match no_report {
+        NoReport::Failed(error) => error,
+        no_report => cannot_know(why(lvm, "", no_report)),
+    })?;
+    report::groups(&bytes).map_err(|error| cannot_know(format!("LVM's report cannot be read: {error}")))
+}
+
 /// Group and volumes in one run; the other three parts of the report stay empty.
 fn full_report<'a>(vg: &'a str, select: &'a str) -> Vec<&'a str> {
     let mut words = vec!["fullreport", "--reportformat", "json", "--units", "b", "--nosuffix"];

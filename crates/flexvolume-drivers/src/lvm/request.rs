@@ -131,7 +131,8 @@ impl LvmRequest {
 /// What an administrator names: a group, perhaps a thin pool in it, perhaps a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Named {
-    pub(crate) vg: VgName,
+    /// `None` for all of them.
+    pub(crate) vg: Option<VgName>,
     pub(crate) pool: Option<PoolName>,
     pub(crate) place: Option<Place>,
 }
@@ -140,16 +141,20 @@ impl Named {
     /// Reads the options; those that only describe a new volume may stand there too.
     pub(crate) fn read(options: &Options, more: &[&str]) -> Result<Self, RequestError> {
         refuse_unknown(options, &[&KNOWN[..], &[VOLUME_ID, SOURCE], more].concat())?;
-        let vg = volume_group(options)?;
+        let id = options.get(VOLUME_ID).unwrap_or(&options.volume_name);
+        let vg = match options.get(VOLUME_GROUP) {
+            None if id.is_empty() && options.get(POOL).is_none() => None,
+            _ => Some(volume_group(options)?),
+        };
         let pool = options.get(POOL).map(|name| PoolName::parse(POOL, name)).transpose()?;
-        let place = match options.get(VOLUME_ID).unwrap_or(&options.volume_name) {
-            "" => None,
-            id => Some(Place::of(vg.clone(), id)?),
+        let place = match &vg {
+            Some(vg) if !id.is_empty() => Some(Place::of(vg.clone(), id)?),
+            _ => None,
         };
         Ok(Self { vg, pool, place })
     }
 
-    /// The volume, which must be named.
+    /// The volume, which must be named, and its group.
     pub(crate) fn required(&self) -> Result<&Place, RequestError> {
         let meaning = "the volume's id, as `listvolumes` tells it";
         self.place.as_ref().ok_or(RequestError::Missing { key: VOLUME_ID, meaning })

@@ -58,6 +58,23 @@ pub(crate) fn capacity(report: &GroupReport, pool: Option<&PoolName>) -> Result<
     })
 }
 
+/// The room of several groups, of which a volume can have one only.
+pub(crate) fn of_all(reports: &[GroupReport]) -> Result<Capacity> {
+    let mut all = Capacity::default();
+    for report in reports {
+        let one = capacity(report, None)?;
+        all.total = all.total.saturating_add(one.total);
+        all.free = all.free.max(one.free);
+        all.reserved = all.reserved.saturating_add(one.reserved);
+        all.thin.total = all.thin.total.saturating_add(one.thin.total);
+        all.thin.used = all.thin.used.saturating_add(one.thin.used);
+        all.warnings.extend(one.warnings);
+    }
+    let names: Vec<_> = reports.iter().map(|report| report.group.name.as_str()).collect();
+    all.pool = if names.is_empty() { "no volume group".to_owned() } else { names.join(", ") };
+    Ok(all)
+}
+
 /// The sizes of thin volumes, and what they take.
 fn promised(report: &GroupReport, which: impl Fn(&LogicalVolume) -> bool) -> Fill {
     let thin = report.volumes.iter().filter(|volume| !volume.pool.is_empty() && which(volume));
@@ -159,6 +176,15 @@ mod tests {
         assert!(capacity.warnings.iter().any(|text| text.contains("200 bytes are promised")));
         let other = PoolName::parse("pool", "fv.a").unwrap();
         super::capacity(&report(), Some(&other)).unwrap_err();
+    }
+
+    #[test]
+    fn of_several_groups_a_volume_can_have_one() {
+        let (one, mut other) = (report(), report());
+        (other.group.name, other.group.free_extents) = ("vg1".to_owned(), 7);
+        let all = of_all(&[one, other]).unwrap();
+        assert_eq!((all.pool.as_str(), all.total, all.free, all.reserved), ("vg0, vg1", 2000, 400, 800));
+        assert_eq!(of_all(&[]).unwrap().pool, "no volume group");
     }
 
     #[test]

@@ -61,12 +61,6 @@ impl Group {
         let mut world = World::new();
         let directory = world.path("lvm");
         fs::create_dir(&directory).unwrap();
-        let locks = world.path("locks");
-        let config = format!(
-            "global {{ activation=0 locking_dir=\"{}\" }}\ndevices {{ use_devicesfile=0 hints=\"none\" filter=[ \"a|^/dev/loop|\", \"r|.*|\" ] }}\n",
-            locks.display()
-        );
-        fs::write(directory.join("lvm.conf"), config).unwrap();
         world.set("LVM_SYSTEM_DIR", directory.to_str().unwrap());
         Self::set_up(world, disks, 64)
     }
@@ -79,6 +73,7 @@ impl Group {
             let device = group.disk(&format!("disk{disk}"), mib);
             group.devices.push(device);
         }
+        group.configure();
         let mut words = vec!["vgcreate", "-q", &group.vg];
         words.extend(group.devices.iter().map(String::as_str));
         group.lvm(&words);
@@ -112,6 +107,22 @@ impl Group {
         let file = self.world.path(name);
         let device = tool("losetup", &["-f", "--show", file.to_str().unwrap()]);
         self.devices.push(device.trim().to_owned());
+        self.configure();
+    }
+
+    /// Has a group that LVM keeps to itself look at its own disks alone: others come and go with other tests.
+    fn configure(&self) {
+        let directory = self.world.path("lvm");
+        if !directory.exists() {
+            return;
+        }
+        let own: String = self.devices.iter().map(|device| format!("\"a|^{device}$|\", ")).collect();
+        let locks = self.world.path("locks");
+        let config = format!(
+            "global {{ activation=0 locking_dir=\"{}\" }}\ndevices {{ use_devicesfile=0 hints=\"none\" filter=[ {own}\"r|.*|\" ] }}\n",
+            locks.display()
+        );
+        fs::write(directory.join("lvm.conf"), config).unwrap();
     }
 
     /// The node of a disk.

@@ -64,6 +64,12 @@ fn what_is_ours_is_listed_with_where_it_stands() {
     assert_eq!(ready["pool"].as_str(), Some(&*group.vg));
     assert_eq!(ready["options"]["volumegroup"].as_str(), Some(&*group.vg));
     assert_eq!(list(&group, "ready").len(), 1);
+    let everywhere = r#"{"kubernetes.io/pvOrVolumeName":"","kubernetes.io/readwrite":"rw"}"#;
+    let all = group.call(&["listvolumes", everywhere]).success();
+    let ours = all.json["volumes"].as_array().unwrap().iter().filter(|found| found["pool"] == *group.vg);
+    assert_eq!(ours.count(), 4);
+    let room = group.call(&["getcapacity", everywhere]).success();
+    assert!(room.json["capacity"]["pool"].as_str().unwrap().contains(&group.vg));
     assert_eq!(list(&group, "nobody").len(), 0);
     let json = options(&group, "", &[]).replace(&group.vg, "fvt-none");
     group.call(&["listvolumes", &json]).failure(&["cannot know", "no volume group fvt-none"]);
