@@ -104,8 +104,7 @@ impl Model {
             assert!(!step.target.exists(), "{}", step.target.display());
         } else if !self.published.contains_key(&step.target) {
             let file = bridge.seen(&step.target).join("file");
-            fs::write(&file, number.to_string())
-                .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            assert!(fs::write(&file, number.to_string()).is_ok(), "{} cannot be written", file.display());
             self.published.insert(step.target.clone(), (step.volume.clone(), number));
         }
     }
