@@ -157,7 +157,8 @@ impl Bridge {
         let about = at("NodePublishVolume", &request.volume_id, &request.target_path);
         self.fly(about, request, |bridge, mut request| {
             let secrets = take_secrets(&mut request.secrets);
-            let deposit = bridge.around.desk.deposit(&bridge.driver, &request.target_path, secrets);
+            let name = format!("{} at {}", request.volume_id, request.target_path);
+            let deposit = bridge.around.desk.deposit(&bridge.driver, &name, secrets);
             bridge.publish(&request, &deposit).map(done)
         })
         .await

@@ -234,3 +234,25 @@ fn only_one_bridge_serves_a_driver() {
     first.kill().unwrap();
     first.wait().unwrap();
 }
+
+#[test]
+fn in_a_container_drivers_mount_for_the_host_if_they_are_told_to() {
+    if cannot_mount("in_a_container_drivers_mount_for_the_host_if_they_are_told_to") {
+        return;
+    }
+    for (exec, mounts) in [("host", 2), ("here", 0)] {
+        let mut bridge =
+            Bridge::prepare(false, &["--driver", "test/shell", "--endpoint", "@/csi.sock", "--exec", exec]);
+        bridge.in_container = true;
+        bridge.run();
+        bridge.wait_for("csi.sock");
+        let target = bridge.target("uid-1", "pv-1");
+        block_on(async {
+            let client = bridge.client().await;
+            assert_eq!(publish(&client, &publish_request("pv-1", &target)).await, Ok(()));
+            assert_eq!(bridge.mounts_of_init().len(), mounts, "{exec}: {:?}", bridge.mounts_of_init());
+            assert_eq!(unpublish(&client, "pv-1", &target).await, Ok(()));
+        });
+        assert!(bridge.mounts_of_init().is_empty());
+    }
+}

@@ -52,6 +52,9 @@ esac
 echo '{"status":"Success"}'
 "#;
 
+/// A host: the shell is process 1, and starts its arguments in another mount namespace, as a container would.
+const CONTAINER: &str = "mount -t proc proc /proc; unshare --mount --propagation private \"$@\" & wait";
+
 /// Why tests that mount cannot run here.
 pub(crate) fn cannot_mount(test: &str) -> bool {
     let mut try_out = Command::new("unshare");
@@ -70,6 +73,8 @@ pub(crate) struct Bridge {
     arguments: Vec<String>,
     /// Keeps the mounts while the bridge is dead.
     holder: Option<Child>,
+    /// Process 1 is a shell in a mount namespace of its own, and the bridge is in yet another one.
+    pub(crate) in_container: bool,
     /// What is logged.
     pub(crate) log_level: &'static str,
 }
@@ -81,6 +86,7 @@ impl Bridge {
             place: tempfile::tempdir().expect("a folder"),
             process: None,
             holder: None,
+            in_container: false,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             log_level: "info,flexvolume_csi=debug,flexvolume_host=debug",
         };
@@ -124,6 +130,21 @@ impl Bridge {
     pub(crate) fn run(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("log")).expect("a log");
         let mut command = match &self.holder {
+            None if self.in_container => {
+                let mut command = Command::new("unshare");
+                command.args([
+                    "--mount",
+                    "--propagation",
+                    "private",
+                    "--pid",
+                    "--fork",
+                    "--kill-child",
+                    "sh",
+                    "-c",
+                ]);
+                command.args([CONTAINER, "sh"]);
+                command
+            }
             None => {
                 let mut command = Command::new("unshare");
                 command.args(["--mount", "--propagation", "private"]);
@@ -195,6 +216,16 @@ impl Bridge {
     pub(crate) fn verbs(&self) -> Vec<String> {
         let calls = self.calls();
         calls.iter().map(|call| call.split(' ').next().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// Mounts below the folder, as process 1 of [`Bridge::in_container`] sees them.
+    pub(crate) fn mounts_of_init(&self) -> Vec<String> {
+        let unshare = self.process.as_ref().expect("a bridge").id();
+        let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children"));
+        let init = children.expect("children").trim().to_owned();
+        let table = fs::read_to_string(format!("/proc/{init}/mountinfo")).expect("a mount table");
+        let place = self.place.path().display().to_string();
+        table.lines().filter(|line| line.contains(&place)).map(ToOwned::to_owned).collect()
     }
 
     /// Mounts below the folder, as the bridge sees them.
