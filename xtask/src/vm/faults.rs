@@ -45,8 +45,9 @@ pub(super) fn write_document(results: &Path) -> Result<()> {
     let mut text = PREFACE.to_owned();
     for part in PARTS {
         let file = results.join(part);
+        let part = fs::read_to_string(&file).with_context(|| format!("no run has written {part} yet"))?;
         text += "\n";
-        text += &fs::read_to_string(&file).with_context(|| format!("the matrix did not write {part}"))?;
+        text += &part;
     }
     let file = documents().join("faults-lvm.md");
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))

@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
     /// All tests, also those that take long
     #[arg(long, conflicts_with = "command")]
     full: bool,
+    /// Only write docs/faults-lvm.md anew, from what the last runs of the matrix have left
+    #[arg(long, conflicts_with_all = ["command", "full"])]
+    document: bool,
     /// An empty disk, thrown away afterwards: $DISK1, then $DISK2 …; such as 512M or 2G
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     disk: Vec<u64>,
@@ -65,6 +68,9 @@ pub(crate) struct Arguments {
 
 /// Runs the command, or the tests.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.document {
+        return suite::document().map(|()| ExitCode::SUCCESS);
+    }
     let missing = host::missing();
     if arguments.command.is_empty() {
         let length = if arguments.full { suite::Length::Full } else { suite::Length::Quick };

@@ -90,7 +90,7 @@ impl Suite {
         }
         self.tests(&matrix)?;
         matrix.iter().try_for_each(|program| self.two_lives(program))?;
-        faults::write_document(&results())?;
+        document()?;
         self.tests(&rest)?;
         pod.iter().try_for_each(|program| self.two_lives(program))
     }
@@ -172,6 +172,11 @@ impl Suite {
 /// Where the matrix leaves what becomes a document. A later run of some of its cells finds what is known of the others.
 fn results() -> PathBuf {
     crate::workspace::root().join("target/faults")
+}
+
+/// Writes the document of the matrix.
+pub(super) fn document() -> Result<()> {
+    faults::write_document(&results())
 }
 
 /// The folder of the documents.
