@@ -41,6 +41,8 @@ fn a_killed_agent_is_followed_by_one_that_knows_what_there_is() {
     node.pod("stays", &["data"]);
     node.pod("goes", &["data"]);
     node.wait_for_mounts(&["goes/data", "stays/data"]);
+    // What is mounted but not yet on record as mounted is mounted anew by the next agent.
+    assert!(says(&node, &["wait"]).0);
     let mark = node.mount_dir("stays", "data").join("mark");
     fs::write(&mark, "kept").unwrap();
     agent.kill();

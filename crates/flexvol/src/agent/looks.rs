@@ -1,9 +1,8 @@
-//! Looks at the mount table, when the kernel says that it has changed: what has vanished from it. And looks at everything
-//! now and then: what another program has left behind since we started.
+//! Looks at the mount table, when the kernel says that it has changed. And looks at everything now
+//! and then: what another program has left behind since we started.
 //!
 //! In threads of their own, because there may be many thousand lines and records, and nobody else may wait for that.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -11,7 +10,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use flexvolume_host::lifecycle::VolumeManager;
-use flexvolume_host::reconcile::VolumeKey;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Message;
@@ -23,17 +21,16 @@ const BETWEEN_STOCKS: Duration = Duration::from_secs(300);
 /// And so many times as long as the last one took.
 const SHARE: u32 = 20;
 
-/// Tells of volumes that vanish from the mount table from now on.
+/// Tells which volumes are mounted each time that the mount table has changed from now on.
 pub(super) fn watch_mount_table(
     manager: &Arc<VolumeManager>,
     messages: Sender<Message>,
 ) -> std::io::Result<()> {
     let table = File::open("/proc/self/mountinfo")?;
-    let seen = manager.mounted_volumes().unwrap_or_default();
     let manager = Arc::clone(manager);
     thread::Builder::new()
         .name("mount-table".to_owned())
-        .spawn(move || follow(&table, &manager, (seen, &messages)))?;
+        .spawn(move || follow(&table, &manager, &messages))?;
     Ok(())
 }
 
@@ -61,28 +58,23 @@ pub(super) fn take_stock_now_and_then(
     Ok(())
 }
 
-fn follow(
-    table: &File,
-    manager: &VolumeManager,
-    (mut seen, messages): (BTreeSet<VolumeKey>, &Sender<Message>),
-) {
+fn follow(table: &File, manager: &VolumeManager, messages: &Sender<Message>) {
+    let mut pause = BETWEEN_LOOKS;
     loop {
         let mut polled = [PollFd::new(table, PollFlags::PRI)];
         if poll(&mut polled, None).is_err() {
             continue;
         }
+        // Where something was mounted more will be, most often, and what works on that needs the processors now.
+        thread::sleep(pause);
         let begun = Instant::now();
         let message = match manager.mounted_volumes() {
-            Ok(now) => {
-                let vanished: Vec<_> = seen.difference(&now).cloned().collect();
-                seen = now;
-                (!vanished.is_empty()).then_some(Message::Vanished(vanished))
-            }
-            Err(error) => Some(Message::NoMountTable(error.to_string())),
+            Ok(mounted) => Message::MountTable(mounted),
+            Err(error) => Message::NoMountTable(error.to_string()),
         };
-        if message.is_some_and(|message| messages.send(message).is_err()) {
+        if messages.send(message).is_err() {
             return;
         }
-        thread::sleep(BETWEEN_LOOKS.max(begun.elapsed() * SHARE));
+        pause = BETWEEN_LOOKS.max(begun.elapsed() * SHARE);
     }
 }

@@ -25,7 +25,7 @@ mod server;
 mod state;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -68,8 +68,8 @@ enum Message {
     Driver(DriverNews),
     /// An operation has ended.
     Finished(Box<(Assignment, Ending)>),
-    /// These volumes were in the mount table and are no longer.
-    Vanished(Vec<VolumeKey>),
+    /// The mount table has changed; at the mount dirs of these volumes something is mounted.
+    MountTable(BTreeSet<VolumeKey>),
     /// The mount table cannot be read.
     NoMountTable(String),
     /// The mounted volumes that do not answer.

@@ -1,6 +1,6 @@
 //! The loop: messages in, operations out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -165,7 +165,7 @@ impl Agent {
             }
             Message::Driver(news) => self.note_driver(news),
             Message::Finished(ended) => self.note_end(&ended.0, &ended.1),
-            Message::Vanished(keys) => self.note_vanished(&keys),
+            Message::MountTable(seen) => self.note_mounts(&seen),
             Message::NoMountTable(why) => self.journal.tell(Event::new("MountTableFailed").saying(&why)),
             Message::Called(record) => {
                 self.metrics.call(&record);
@@ -177,12 +177,13 @@ impl Agent {
         }
     }
 
-    /// What we have unmounted ourselves vanishes too, and what was mounted again meanwhile is there.
-    fn note_vanished(&mut self, keys: &[VolumeKey]) {
-        for key in keys {
-            let there = self.worker.manager.is_mounted_now(key);
-            let notice = if there { None } else { self.reconciler.lost(key, Instant::now()) };
-            if let Some(notice) = notice {
+    /// Finds out what somebody has unmounted. The look may be a moment old: what was mounted since is asked for again.
+    fn note_mounts(&mut self, seen: &BTreeSet<VolumeKey>) {
+        let manager = &self.worker.manager;
+        let is_lost = |key: &VolumeKey| !seen.contains(key) && !manager.is_mounted_now(key);
+        let lost: Vec<_> = self.reconciler.mounted().filter(is_lost).collect();
+        for key in &lost {
+            if let Some(notice) = self.reconciler.lost(key, Instant::now()) {
                 self.tell_notice(&notice);
             }
         }

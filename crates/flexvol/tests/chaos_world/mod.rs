@@ -372,6 +372,16 @@ impl World {
             }
         }
         wrong.extend(missing.iter().map(|wanted| format!("{wanted:?} is missing")));
+        // What was unmounted by hand a moment ago may not have been noticed yet.
+        let mounts = self.node.mounts();
+        let is_there = |wanted: &&Wanted| mounts.contains(&format!("{}/{}", wanted.pod, wanted.volume));
+        let expected = self.expected();
+        wrong.extend(
+            expected
+                .iter()
+                .filter(|wanted| !is_there(wanted))
+                .map(|wanted| format!("{wanted:?} is no mount")),
+        );
         wrong
     }
 
