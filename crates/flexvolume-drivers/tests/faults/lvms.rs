@@ -76,10 +76,13 @@ impl Backend for Lvms {
         Path::new("/dev/mapper/vg0-fv.neighbour").exists()
     }
 
-    fn clean_up(&self) {
-        let script = "for n in 1 2 3 4 5; do
-            lvremove -q -y -S 'lv_name!=fv.neighbour && lv_name!=other' vg0 && exit; sleep 1; done 2>&1; exit 1";
-        if std::panic::catch_unwind(|| tool("sh", &["-c", script])).is_err() {
+    fn clean_up(&self, volume: &str, uid: &str) {
+        let names = [&format!("fv.{volume}"), &ephemeral(uid), "filler", "marked", "aside"];
+        let select = names.map(|name| format!("lv_name={name}")).join(" || ");
+        let script = format!(
+            "for n in 1 2 3 4 5; do lvremove -q -y -S '{select}' vg0 && exit; sleep 1; done 2>&1; exit 1"
+        );
+        if std::panic::catch_unwind(|| tool("sh", &["-c", &script])).is_err() {
             eprintln!("the volumes of a case cannot be removed");
         }
     }
@@ -198,8 +201,12 @@ impl Backend for Lvms {
 
 /// The volume of a step.
 fn lv(step: Step) -> String {
-    let ephemeral = matches!(step, Step::Publish | Step::Delete);
-    if ephemeral { format!("fv.{}++data", UID.replace('-', ".")) } else { "fv.data".to_owned() }
+    if matches!(step, Step::Publish | Step::Delete) { ephemeral(UID) } else { "fv.data".to_owned() }
+}
+
+/// The volume of a pod.
+fn ephemeral(uid: &str) -> String {
+    format!("fv.{}++data", uid.replace('-', "."))
 }
 
 /// A line of the report, without what is different each time.

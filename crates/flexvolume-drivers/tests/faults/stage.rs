@@ -32,8 +32,8 @@ pub(crate) trait Backend {
     fn has_neighbour(&self) -> bool {
         false
     }
-    /// Removes what would outlive the world.
-    fn clean_up(&self) {}
+    /// Removes what would outlive the world of a volume and of a pod's volume with these names.
+    fn clean_up(&self, _volume: &str, _uid: &str) {}
     /// What a restart does to devices; mounts are gone already.
     fn after_restart(&self, _stage: &Stage<'_>) {}
     /// Brings up, after a boot, the disks that volumes lie on.
@@ -363,7 +363,7 @@ impl Drop for Stage<'_> {
     fn drop(&mut self) {
         // Also after a failure: the next world begins with nothing of this one.
         self.world.unmount_all();
-        self.backend.clean_up();
+        self.backend.clean_up(&self.identity.0, &self.identity.1);
     }
 }
 
