@@ -79,15 +79,14 @@ impl Bridge {
     }
 
     /// Has the driver make the volume, and takes over what it says of it.
-    fn make(&self, wanted: Provisioned, fs_type: &str) -> Result<Provisioned, Status> {
-        let mut user = wanted.context.clone();
+    fn make(&self, mut wanted: Provisioned, fs_type: &str) -> Result<Provisioned, Status> {
         if wanted.capacity > 0 {
-            user.insert(SIZE.to_owned(), wanted.capacity.to_string());
+            wanted.context.insert(SIZE.to_owned(), wanted.capacity.to_string());
         }
         let options = Options {
             volume_name: convert::volume_name(&wanted.volume_id)?.to_string(),
             fs_type: fs_type.to_owned(),
-            user,
+            user: wanted.context.clone(),
             ..Options::default()
         };
         let made = self.plugin()?.create_volume(options).map_err(|error| {
