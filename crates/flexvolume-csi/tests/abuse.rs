@@ -169,7 +169,8 @@ fn a_client_that_vanishes_ends_no_driver_and_the_next_one_joins() {
         return;
     }
     let bridge = Bridge::start(false, "");
-    fs::write(bridge.path("plugins/test~shell/slow"), "3").unwrap();
+    let gate = bridge.path("plugins/test~shell/gate");
+    fs::write(&gate, "").unwrap();
     let request = publish_request("pv-1", &bridge.target("uid-1", "pv-1"));
     block_on(async {
         let impatient = bridge.client().await;
@@ -184,7 +185,10 @@ fn a_client_that_vanishes_ends_no_driver_and_the_next_one_joins() {
         other.readonly = true;
         let answer = publish(&client, &other).await;
         assert_eq!(code(&answer), ABORTED, "{answer:?}");
-        assert_eq!(publish(&client, &request).await, Ok(()));
+        let joined = tokio::spawn(async move { publish(&client, &request).await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        fs::remove_file(&gate).unwrap();
+        assert_eq!(joined.await.unwrap(), Ok(()));
     });
     assert_eq!(bridge.verbs(), ["mount"]);
 }

@@ -190,19 +190,19 @@ fn a_bridge_that_was_killed_goes_on_where_it_was() {
     }
     // Killed with its mount namespace, so that to the next one it is as after a reboot: records, but no mounts.
     let mut bridge = Bridge::start(false, "");
-    let slow = bridge.path("plugins/test~shell/slow");
+    let gate = bridge.path("plugins/test~shell/gate");
     let targets = [bridge.target("uid-1", "pv-1"), bridge.target("uid-2", "pv-2")];
     block_on(async {
         let client = bridge.client().await;
         assert_eq!(publish(&client, &publish_request("pv-1", &targets[0])).await, Ok(()));
-        fs::write(&slow, "2").unwrap();
+        fs::write(&gate, "").unwrap();
         let request = publish_request("pv-2", &targets[1]);
         let hanging = tokio::spawn(async move { publish(&client, &request).await });
         until("the driver to be called", || bridge.verbs().len() == 2).await;
         bridge.kill();
         assert!(hanging.await.unwrap().is_err());
     });
-    fs::remove_file(&slow).unwrap();
+    fs::remove_file(&gate).unwrap();
     fs::remove_file(bridge.path("csi.sock")).unwrap();
     bridge.run();
     bridge.wait_for("csi.sock");

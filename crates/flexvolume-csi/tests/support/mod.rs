@@ -31,7 +31,7 @@ pub(crate) const INTERNAL: i32 = 13;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A driver that mounts memory, writes down how it was called, and does what files in its folder say: `slow` (seconds),
-/// `fail` (a message, in which SECRET stands for its last argument).
+/// `gate` (`mount` waits until the file is gone), `fail` (`mount` fails and tells its options).
 pub(crate) const DRIVER: &str = r#"#!/bin/sh
 here=${0%/*}
 printf '%s\n' "$*" >>"$here/../../calls"
@@ -40,6 +40,7 @@ case "$1" in
 init) echo '{"status":"Success","capabilities":{"attach":ATTACH,"fsGroup":false}}'; exit 0 ;;
 mount)
     if [ -e "$here/slow" ]; then sleep "$(cat "$here/slow")"; fi
+    while [ -e "$here/gate" ]; do sleep 0.05; done
     if [ -e "$here/fail" ]; then fail "no: $(printf '%s' "$3" | tr -d '"\\')"; fi
     mount -t tmpfs -o size=1m shell "$2" >&2 || fail mount ;;
 unmount) umount "$2" >&2 || fail unmount ;;
