@@ -105,7 +105,13 @@ impl Backend for Lvms {
         found.extend(
             world.files("lvm-ephemeral/claims").iter().map(|claim| format!("claims/{}", kind(claim))),
         );
-        found.extend(world.files("lvm").iter().map(|file| format!("lvm/{file}")));
+        // A note goes with its volume, which has one only once a look has found it ready.
+        let noted = |file: &&String| {
+            let volume = file.strip_prefix("vg0-").and_then(|name| name.strip_suffix(".note"));
+            volume.is_some_and(|volume| report.lines().any(|line| line.trim().starts_with(volume)))
+        };
+        let files = world.files("lvm");
+        found.extend(files.iter().filter(|file| !noted(file)).map(|file| format!("lvm/{file}")));
         found
     }
 
