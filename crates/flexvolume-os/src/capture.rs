@@ -27,9 +27,9 @@ const KILL_GRACE: Duration = Duration::from_secs(2);
 const KILL_ROUNDS: u32 = 50;
 /// The pause between two looks where nothing wakes us.
 const TICK: Duration = Duration::from_millis(5);
-/// How long output whose order nobody asks for is left in the pipes, at first. Most drivers answer and end sooner: being woken once, for the
-/// exit, costs less than being woken for each line. Nor may it be shorter: a timer that goes off before the kernel's
-/// next tick has to be programmed, which took 13 of the 200 microseconds of a whole call.
+/// How long output whose order nobody asks for is left in the pipes, at first. Most drivers answer and end sooner: being
+/// woken once, for the exit, costs less than being woken for each line. Nor may it be shorter: a timer that goes off
+/// before the kernel's next tick has to be programmed, which took 13 of the 200 microseconds of a whole call.
 const AT_FIRST: Duration = Duration::from_millis(5);
 /// A deadline that means none.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);

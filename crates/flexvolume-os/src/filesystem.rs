@@ -227,16 +227,14 @@ pub fn check(
     device: &Path,
     deadline: Duration,
 ) -> Result<(), FilesystemError> {
-    /// Bits of e2fsck's exit code: errors were corrected; and the machine should be restarted (only for a root
-    /// file system); errors were left.
-    const CORRECTED: i32 = 1 | 2;
+    /// A bit of e2fsck's exit code: errors were left.
     const LEFT: i32 = 4;
     if fs_type != FsType::Ext4 {
         return Ok(());
     }
     let output = run(runner, tools::E2FSCK, deadline, |command| command.argument("-p").argument(device))?;
     match output.ended {
-        Ended::Exited(code) if code & !CORRECTED == 0 => Ok(()),
+        ended if leaves_sound_ext4(ended) => Ok(()),
         Ended::Exited(code) if code & LEFT != 0 => Err(FilesystemError::Damaged {
             tool: tools::E2FSCK.name,
             device: device.to_owned(),
@@ -244,6 +242,13 @@ pub fn check(
         }),
         _ => Err(refused(tools::E2FSCK, device, &output)),
     }
+}
+
+/// Whether `e2fsck` has left a sound file system.
+fn leaves_sound_ext4(ended: Ended) -> bool {
+    /// Bits of its exit code: errors were corrected; and the machine should be restarted (only for a root file system).
+    const CORRECTED: i32 = 1 | 2;
+    matches!(ended, Ended::Exited(code) if code & !CORRECTED == 0)
 }
 
 /// Grows a mounted file system to the size of its device. One that has that size already is left as it is.

@@ -13,10 +13,10 @@ use thiserror::Error;
 
 use crate::liveness;
 use crate::mountinfo::MountTable;
+use crate::references;
 
 mod flag;
 
-use crate::references;
 pub use flag::MountFlag;
 
 /// Whether writing is allowed.
@@ -151,7 +151,7 @@ pub trait Mounter: Send + Sync {
     /// # Errors
     /// [`MountError`] when the mount table cannot be read.
     fn references(&self, path: &Path) -> Result<Vec<PathBuf>, MountError> {
-        Ok(self.table()?.references(path).into_iter().map(|mount| mount.mount_point.clone()).collect())
+        Ok(references_in(&self.table()?, path))
     }
 }
 
@@ -238,12 +238,13 @@ impl Mounter for SystemMounter {
         match references::ask(path) {
             Ok(found) => Ok(found),
             // A kernel before 6.8, a sandbox, or nothing is mounted there: the table tells, and why not if it cannot.
-            Err(_) => {
-                let table = self.table()?;
-                Ok(table.references(path).into_iter().map(|mount| mount.mount_point.clone()).collect())
-            }
+            Err(_) => Ok(references_in(&self.table()?, path)),
         }
     }
+}
+
+fn references_in(table: &MountTable, path: &Path) -> Vec<PathBuf> {
+    table.references(path).into_iter().map(|mount| mount.mount_point.clone()).collect()
 }
 
 /// Binds `source`, file or directory, with everything that is mounted below it, at `target`, which must be of the same

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{FilesystemError, FsType, refused, run, succeeded};
-use crate::runner::{Ended, Runner};
+use super::{FilesystemError, FsType, leaves_sound_ext4, refused, run, succeeded};
+use crate::runner::Runner;
 use crate::tools;
 
 /// Gives the unmounted file system on `image`, a file or a device, this UUID. An ext4 is checked first, whose journal
@@ -18,15 +18,12 @@ pub fn set_uuid(
     uuid: &str,
     deadline: Duration,
 ) -> Result<(), FilesystemError> {
-    /// Bits of e2fsck's exit code that leave a sound file system: errors were corrected.
-    const CORRECTED: i32 = 1 | 2;
     if fs_type == FsType::Ext4 {
         // tune2fs refuses one that was not checked completely, since every checksum in it changes.
         let output =
             run(runner, tools::E2FSCK, deadline, |command| command.arguments(["-f", "-p"]).argument(image))?;
-        match output.ended {
-            Ended::Exited(code) if code & !CORRECTED == 0 => {}
-            _ => return Err(refused(tools::E2FSCK, image, &output)),
+        if !leaves_sound_ext4(output.ended) {
+            return Err(refused(tools::E2FSCK, image, &output));
         }
     }
     let (tool, words) = match fs_type {
