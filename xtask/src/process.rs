@@ -1,6 +1,7 @@
 //! Running cargo and other programs.
 
 use std::env;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
@@ -34,6 +35,13 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
         bail!("{} ended with {}: {}", render(command), output.status, stderr.trim());
     }
     String::from_utf8(output.stdout).with_context(|| format!("{} printed no UTF-8", render(command)))
+}
+
+/// Whether the program is installed: in `PATH`, or where programs of the system's administrator are.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    folders.any(|folder| folder.join(program).exists())
 }
 
 /// The command as one could type it.

@@ -87,36 +87,50 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .into_iter()
         .filter(|group| group.figures.iter().any(|figure| figure.name.starts_with(&arguments.only)))
         .collect();
-    let in_machine = lvm::FIGURES.iter().any(|figure| figure.name.starts_with(&arguments.only));
-    if groups.is_empty() && !in_machine {
+    let in_machine: Vec<_> =
+        lvm::FIGURES.iter().filter(|figure| figure.name.starts_with(&arguments.only)).collect();
+    if groups.is_empty() && in_machine.is_empty() {
         bail!("no figure's name starts with {:?}: see --list", arguments.only);
     }
     if arguments.list {
-        groups.iter().flat_map(|group| group.figures).for_each(|figure| println!("{figure}"));
-        let listed = lvm::FIGURES.iter().filter(|figure| figure.name.starts_with(&arguments.only));
-        listed.for_each(|figure| println!("{figure}"));
+        let here = groups.iter().flat_map(|group| group.figures);
+        here.chain(in_machine).for_each(|figure| println!("{figure}"));
         return Ok(());
     }
     if let Some(folder) = &arguments.inside {
         return measure(arguments, &groups, &Programs::load(folder, arguments.choices.clone())?);
     }
     let here = if groups.is_empty() { Ok(()) } else { measure_apart(arguments) };
-    here.and(if in_machine { measure_in_machine(arguments) } else { Ok(()) })
+    here.and(if in_machine.is_empty() { Ok(()) } else { measure_in_machine(arguments) })
 }
 
 /// In the virtual machine, which is a place apart already.
 fn measure_in_machine(arguments: &Arguments) -> Result<()> {
-    let mut missed = 0;
-    for outcome in lvm::measure()? {
-        if outcome.figure.name.starts_with(&arguments.only) {
-            outcome.print(arguments.output);
-            missed += usize::from(outcome.holds() == Some(false));
+    let mut score = Score { arguments, missed: 0 };
+    lvm::measure()?.iter().for_each(|outcome| score.take(outcome));
+    score.close()
+}
+
+/// What is asked for, of all that is measured.
+struct Score<'a> {
+    arguments: &'a Arguments,
+    missed: usize,
+}
+
+impl Score<'_> {
+    fn take(&mut self, outcome: &Outcome) {
+        if outcome.figure.name.starts_with(&self.arguments.only) {
+            outcome.print(self.arguments.output);
+            self.missed += usize::from(outcome.holds() == Some(false));
         }
     }
-    if missed > 0 {
-        bail!("{missed} goals do not hold");
+
+    fn close(self) -> Result<()> {
+        if self.missed > 0 {
+            bail!("{} goals do not hold", self.missed);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Builds, then measures in another process: pinned to one CPU, in a mount namespace of its own, so that no mount can be
@@ -170,26 +184,20 @@ fn pinned() -> Vec<&'static str> {
 }
 
 fn measure(arguments: &Arguments, groups: &[&Group], programs: &Programs) -> Result<()> {
-    let mut missed = 0;
+    let mut score = Score { arguments, missed: 0 };
     for group in groups {
         let mut reported = Vec::new();
         let mut report = |outcome: Outcome| {
             reported.push(outcome.figure.name);
-            if outcome.figure.name.starts_with(&arguments.only) {
-                outcome.print(arguments.output);
-                missed += usize::from(outcome.holds() == Some(false));
-            }
+            score.take(&outcome);
         };
         if let Err(error) = (group.measure)(programs, &mut report) {
             let left = group.figures.iter().filter(|figure| !reported.contains(&figure.name)).copied();
             for outcome in left.map(|figure| figure.failed(format!("{error:#}"))).collect::<Vec<_>>() {
                 outcome.print(arguments.output);
-                missed += 1;
+                score.missed += 1;
             }
         }
     }
-    if missed > 0 {
-        bail!("{missed} goals do not hold");
-    }
-    Ok(())
+    score.close()
 }

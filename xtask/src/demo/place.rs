@@ -1,6 +1,6 @@
 //! Where a demo can run, from the best to the least.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
@@ -78,7 +78,7 @@ pub(super) fn choose(flexvol: &Path, folder: &Path) -> Result<Place> {
         Command::new("sh")
             .args(["-c", "test \"$(id -u)\" = 0 && test -w /dev/loop-control && unshare --mount true"]),
     ) {
-        if !find_program("mkfs.ext4") {
+        if !process::is_installed("mkfs.ext4") {
             bail!("mkfs.ext4 is missing: install the package e2fsprogs");
         }
         if works(trial(Place::Loop, flexvol).arg(LOOP_TRIAL).current_dir(folder).env(MARK, folder)) {
@@ -104,10 +104,4 @@ fn trial(place: Place, flexvol: &Path) -> Command {
 fn works(command: &mut Command) -> bool {
     let command = command.stdin(Stdio::null());
     process::output(command).is_ok_and(|output| output.status.success())
-}
-
-fn find_program(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
-    folders.any(|folder| folder.join(name).exists())
 }

@@ -2,6 +2,8 @@
 
 use std::env;
 
+use crate::process::is_installed;
+
 /// Programs, and the packages of Debian and its kin that have them.
 const PROGRAMS: [(&str, &str); 3] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
@@ -15,12 +17,6 @@ pub(super) fn missing() -> Option<String> {
         return Some(format!("the test machine is one for x86_64, and this is {}", env::consts::ARCH));
     }
     let packages: Vec<_> =
-        PROGRAMS.iter().filter(|(program, _)| !installed(program)).map(|(_, package)| *package).collect();
+        PROGRAMS.iter().filter(|(program, _)| !is_installed(program)).map(|(_, package)| *package).collect();
     (!packages.is_empty()).then(|| format!("needs packages: apt-get install {}", packages.join(" ")))
-}
-
-fn installed(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(Into::into));
-    folders.into_iter().any(|folder| folder.join(program).exists())
 }
