@@ -99,6 +99,11 @@ pub(crate) fn split<'a>(pair: &'a str, form: &str) -> Result<(&'a str, &'a str),
 
 fn parse_file(file: &Path) -> Result<Options, Failure> {
     let wrong = |words: String| Failure::says(BAD_INPUT, format_args!("{}: {words}", file.display()));
+    if file.to_string_lossy().contains('=') && !file.exists() {
+        let words =
+            "there is no such file: --options takes a JSON file, and a KEY=VALUE stands without --options";
+        return Err(wrong(words.to_owned()));
+    }
     let text = String::from_utf8(read(file)?).map_err(|_| wrong("is not UTF-8 text".to_owned()))?;
     Options::parse(text.trim()).map_err(|error| wrong(error.to_string()))
 }

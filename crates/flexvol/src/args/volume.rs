@@ -206,10 +206,15 @@ The exit code is 1 if something does not work.
 
 Examples:
   flexvol doctor loop
-  flexvol doctor lvm volumegroup=data --output json")]
+  flexvol doctor lvm volumegroup=data --output json
+  flexvol doctor nfs files.example.com")]
 pub(crate) struct DoctorArguments {
     /// The driver, vendor/driver; the vendor may be left out where the name is clear
     pub(crate) driver: String,
-    #[command(flatten)]
-    pub(crate) pool: PoolOptions,
+    /// The server to ask, for a driver of remote storage; or options as in a manifest (address=ADDRESS is the same)
+    #[arg(value_name = "ADDRESS|KEY=VALUE")]
+    pub(crate) subject: Vec<String>,
+    /// JSON file with options; - for standard input. A KEY=VALUE wins over it
+    #[arg(long = "options", value_name = "FILE")]
+    pub(crate) options_file: Option<PathBuf>,
 }

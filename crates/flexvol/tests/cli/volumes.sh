@@ -110,6 +110,10 @@ flexvol doctor shelf
 echo ',{"severity":"problem","subject":"shelf","what":"has fallen down"}' >plugins/example.com~shelf/problem
 flexvol doctor shelf --output json | tail -n 8
 flexvol doctor shelf
+rm plugins/example.com~shelf/told
+flexvol doctor shelf fd00::7 shelf=top >/dev/null
+told
+flexvol doctor shelf one two
 flexvol doctor example.com/memory
 say what is overwritten in many calls
 driver example.com/eraser <<'END'
@@ -129,3 +133,5 @@ flexvol volume delete big --driver eraser
 echo 5 >plugins/example.com~eraser/left
 touch plugins/example.com~eraser/stuck
 flexvol volume delete big --driver eraser
+# an option where a file is expected
+flexvol volume create notes --driver example.com/shelf --options size=1Mi || echo "exit code $?"
