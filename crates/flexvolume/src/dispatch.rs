@@ -1,6 +1,7 @@
 //! From arguments to a reply, without a process.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use thiserror::Error as ThisError;
 
@@ -141,8 +142,17 @@ fn dispatch_extension<D: Driver + ?Sized>(driver: &D, call: &ExtensionCall) -> R
         ExtensionVerb::ListVolumes => reply.volumes = Some(driver.list_volumes(options)?),
         ExtensionVerb::GetCapacity => reply.capacity = Some(driver.capacity(options)?.into()),
         ExtensionVerb::Diagnose => reply.findings = Some(driver.diagnose(options)?),
+        ExtensionVerb::Heal => heal(driver, options)?,
     }
     Ok(reply)
+}
+
+/// The mount dir is no option of the volume.
+fn heal<D: Driver + ?Sized>(driver: &D, options: &Options) -> Result<(), Error> {
+    let mut options = options.clone();
+    let mount_dir = options.user.remove(ExtensionVerb::MOUNT_DIR).filter(|path| path.starts_with('/'));
+    let missing = || Error::failure("heal: the option mountDir must hold the absolute path of a mount dir");
+    driver.heal(Path::new(&mount_dir.ok_or_else(missing)?), &options)
 }
 
 /// A host without a device passes an empty argument.

@@ -318,4 +318,20 @@ pub trait Driver {
         let _ = options;
         Err(Error::NotSupported)
     }
+
+    /// `heal`, no call-out of Kubernetes: makes a mount work again whose server or daemon has let it down, while the pod
+    /// runs.
+    ///
+    /// *Called* by a node agent whose look at the mount dir failed or did not come back. The options are those of
+    /// [`mount`](Driver::mount), with the secrets as they are now.
+    ///
+    /// *Afterwards* the mount dir shows the volume's data again. A mount that is well is a success, and stays as it is.
+    /// Containers see what is mounted anew where their mounts receive it from the host's.
+    ///
+    /// # Errors
+    /// The old mount stays: say why it cannot be helped, or what must happen first.
+    fn heal(&self, mount_dir: &Path, options: &Options) -> Result<(), Error> {
+        let _ = (mount_dir, options);
+        Err(Error::NotSupported)
+    }
 }

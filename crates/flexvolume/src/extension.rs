@@ -1,4 +1,4 @@
-//! Call-outs that Kubernetes does not have: the administration of volumes.
+//! Call-outs that Kubernetes does not have: the administration of volumes, and their repair.
 //!
 //! Host and driver meet only across a process boundary, so what an administrator does with volumes goes the same way as
 //! everything else. A driver that knows nothing of these call-outs answers `Not supported`, as the contract asks.
@@ -31,12 +31,23 @@ pub enum ExtensionVerb {
     GetCapacity,
     /// `diagnose <options>`, answered with `findings`.
     Diagnose,
+    /// `heal <options>`, answered with nothing.
+    Heal,
 }
 
 impl ExtensionVerb {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::CreateVolume, Self::DeleteVolume, Self::ListVolumes, Self::GetCapacity, Self::Diagnose];
+    pub const ALL: [Self; 6] = [
+        Self::CreateVolume,
+        Self::DeleteVolume,
+        Self::ListVolumes,
+        Self::GetCapacity,
+        Self::Diagnose,
+        Self::Heal,
+    ];
+
+    /// The option in which `heal` is told the mount dir.
+    pub const MOUNT_DIR: &str = "mountDir";
 
     /// The spelling on the wire.
     #[must_use]
@@ -47,6 +58,7 @@ impl ExtensionVerb {
             Self::ListVolumes => "listvolumes",
             Self::GetCapacity => "getcapacity",
             Self::Diagnose => "diagnose",
+            Self::Heal => "heal",
         }
     }
 

@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::Path;
 
 use flexvolume::{
     Call, Capacity, ExtensionCall, ExtensionVerb, Finding, Options, Verb, VolumeDescription, VolumeName,
@@ -77,6 +78,17 @@ impl VolumePlugin {
         self.administer(verb, options)?.findings.ok_or_else(|| without(verb, "findings"))
     }
 
+    /// `heal`: makes a mount work again. The options are those of `mount`, secrets included.
+    ///
+    /// # Errors
+    /// [`PluginError::NoAdministration`] when the driver has no such call-out, else what kept it from helping.
+    pub fn heal(&self, mount_dir: &Path, options: Options) -> Result<(), PluginError> {
+        let mut options = options;
+        let mount_dir = mount_dir.to_string_lossy().into_owned();
+        options.user.insert(ExtensionVerb::MOUNT_DIR.to_owned(), mount_dir);
+        self.administer(ExtensionVerb::Heal, options).map(|_| ())
+    }
+
     /// Grows a volume of which the driver says that this is its description: `expandvolume`, and `expandfs` where it is
     /// mounted.
     ///
@@ -113,7 +125,7 @@ impl VolumePlugin {
 
     fn administer(&self, verb: ExtensionVerb, options: Options) -> Result<Body, PluginError> {
         let turn = match verb {
-            ExtensionVerb::CreateVolume | ExtensionVerb::DeleteVolume => {
+            ExtensionVerb::CreateVolume | ExtensionVerb::DeleteVolume | ExtensionVerb::Heal => {
                 let volume = VolumeName::parse(options.volume_name.clone()).ok();
                 Some(self.wait_for_turn_on(volume.as_ref().map(|volume| OsStr::new(volume.as_str())))?)
             }
@@ -122,6 +134,7 @@ impl VolumePlugin {
         // The settings of a driver know the times of Kubernetes' call-outs; these are as long as their likes.
         let deadline = self.deadline(match verb {
             ExtensionVerb::CreateVolume | ExtensionVerb::DeleteVolume => Verb::MountDevice,
+            ExtensionVerb::Heal => Verb::Mount,
             _ => Verb::GetVolumeName,
         });
         let answer = self.executable.call_extension(&ExtensionCall { verb, options }, deadline);

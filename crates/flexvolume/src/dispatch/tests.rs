@@ -52,6 +52,9 @@ impl Driver for Echo {
         let key = options.require_secret("key")?.expose();
         Err(Error::failure(format!("no {}", String::from_utf8_lossy(key))))
     }
+    fn heal(&self, mount_dir: &Path, options: &Options) -> Result<(), Error> {
+        Err(Error::failure(format!("{} of {} {:?}", mount_dir.display(), options.volume_name, options.user)))
+    }
     fn expand_volume(&self, _: &Options, expansion: Expansion<'_>) -> Result<u64, Error> {
         Ok(expansion.new_size + expansion.old_size)
     }
@@ -102,7 +105,8 @@ fn each_call_out_reaches_its_method() {
 
 #[test]
 fn the_extension_call_outs_reach_their_methods_or_are_not_supported() {
-    let json = r#"{"kubernetes.io/pvOrVolumeName":"v","kubernetes.io/secret/key":"aHVudGVyMg=="}"#;
+    let json =
+        r#"{"kubernetes.io/pvOrVolumeName":"v","kubernetes.io/secret/key":"aHVudGVyMg==","mountDir":"/m"}"#;
     for (verb, expected) in [
         ("createvolume", r#"{"status":"Success","volume":{"id":"v","pool":"","state":"ready"}}"#),
         ("deletevolume", r#"{"status":"Success"}"#),
@@ -112,10 +116,14 @@ fn the_extension_call_outs_reach_their_methods_or_are_not_supported() {
             r#"{"status":"Success","capacity":{"pool":"","total":0,"free":0,"reserved":0,"thin":{"total":0,"used":0}}}"#,
         ),
         ("diagnose", r#"{"status":"Failure","message":"no <redacted>"}"#),
+        ("heal", r#"{"status":"Failure","message":"/m of v {}"}"#),
     ] {
         assert_eq!(ask(&Echo, &[verb, json]), expected);
         assert_eq!(ask(&Bare, &[verb, json]), r#"{"status":"Not supported"}"#);
         assert!(ask(&Echo, &[verb]).contains("takes 1 (<options>) and got 0"));
+    }
+    for without in ["{}", r#"{"mountDir":"m"}"#] {
+        assert!(ask(&Echo, &["heal", without]).contains("mountDir must hold the absolute path"), "{without}");
     }
 }
 

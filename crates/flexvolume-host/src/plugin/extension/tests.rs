@@ -61,7 +61,18 @@ fn answers_are_read_in_both_readings() {
         assert_eq!(plugin.list_volumes(Options::default()).unwrap()[0].id, "a");
         assert_eq!(plugin.capacity(Options::default()).unwrap().free, 4);
         assert_eq!(plugin.diagnose(Options::default()).unwrap()[0].what, "w");
+        plugin.heal(Path::new("/m"), named("a")).unwrap();
     }
+}
+
+#[test]
+fn a_driver_that_heals_is_told_where() {
+    let runner = FakeRunner::new();
+    let plugin = plugin(&runner, Reading::Tolerant, 0, r#"{"status":"Success"}"#);
+    plugin.heal(Path::new("/pods/p/m"), named("a")).unwrap();
+    let call = runner.calls().pop().unwrap();
+    assert_eq!(call[1], "heal");
+    assert!(call[2].contains(r#""mountDir":"/pods/p/m""#), "{call:?}");
 }
 
 #[test]
