@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 /// When a run is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndOfRun {
@@ -53,6 +55,8 @@ pub struct Command {
     pub(crate) limit: usize,
     pub(crate) end: EndOfRun,
     pub(crate) streams: Streams,
+    /// Never shown.
+    pub(crate) input: Zeroizing<Vec<u8>>,
 }
 
 /// One argument, and whether it may be shown.
@@ -83,6 +87,7 @@ impl Command {
             limit: 1 << 20,
             end: EndOfRun::Exit,
             streams: Streams::Apart,
+            input: Zeroizing::default(),
         }
     }
 
@@ -110,6 +115,14 @@ impl Command {
     #[must_use]
     pub fn variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Gives the program these bytes on standard input, instead of nothing: the way for secrets, which are never shown.
+    /// They go through a pipe that must hold them all, so at most 64 KiB less a page.
+    #[must_use]
+    pub fn input(mut self, bytes: impl Into<Zeroizing<Vec<u8>>>) -> Self {
+        self.input = bytes.into();
         self
     }
 

@@ -8,7 +8,7 @@
 //!
 //! - Only [`runner`] starts programs. Each has a deadline, a process group that is ended whole when the deadline passes,
 //!   bounded output, no descriptor of ours, and an error that says why it did not start.
-//! - Only [`mount`] mounts. A mount never lands on what a symlink leads to, and a dead or slow server never holds up the
+//! - Only [`mount`] and the child of [`network_mount`] mount. A mount never lands on what a symlink leads to, and a dead or slow server never holds up the
 //!   question whether something is mounted.
 //! - What is on a device is never guessed: [`filesystem::probe`] tells "nothing known" from "cannot know".
 //! - [`atomic::write`] leaves the old file or the new one, also after a power cut.
@@ -49,7 +49,9 @@ pub mod loop_device;
 pub mod mount;
 pub mod mountinfo;
 pub mod namespace;
+pub mod network_mount;
 pub mod orphan;
+pub mod reach;
 mod references;
 pub mod runner;
 pub mod signals;

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -203,7 +203,7 @@ pub(crate) fn start_all(command: &Command) -> io::Result<Started> {
         prepared.current_dir(directory);
     }
     // A process group keeps std on posix_spawn(3); `pre_exec` would force a fork, which copies all page tables.
-    prepared.stdin(Stdio::null()).process_group(0);
+    prepared.stdin(input(command)?).process_group(0);
     if command.at_deadline == AtDeadline::Leave {
         let file = File::from(rustix::fs::memfd_create(c"output", MemfdFlags::CLOEXEC)?);
         let child = spawn(prepared.stdout(file.try_clone()?).stderr(file.try_clone()?))?;
@@ -223,6 +223,17 @@ pub(crate) fn start_all(command: &Command) -> io::Result<Started> {
         }
     }
     // Our copies of the program's ends close here, with `prepared`: otherwise the end of file never comes.
+}
+
+/// What the program reads: a pipe that holds everything already, so that nobody has to write while it runs.
+fn input(command: &Command) -> io::Result<Stdio> {
+    if command.input.is_empty() {
+        return Ok(Stdio::null());
+    }
+    let (theirs, mut ours) = io::pipe()?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    ours.write_all(&command.input)?;
+    Ok(theirs.into())
 }
 
 /// Starts it, again for a moment while it is being written: a driver is often run right after it was installed, and a
