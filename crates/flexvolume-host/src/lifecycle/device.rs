@@ -10,7 +10,7 @@ use flexvolume_os::lock::{Lock, LockError};
 use super::failure::{Failure, at};
 use super::look::{self, Seen, look};
 use super::plan::{self, DevicePlan, DeviceStep, Leftover};
-use super::record::{Attacher, Device, Found, Growth, Publish, Spec};
+use super::record::{Attacher, Device, Found, Growth, Spec};
 use super::shelf::{self, Kept, RecordError, Shelf};
 use super::{Phase, locks, unfinished};
 use crate::plugin::{AttachablePlugin, Attachments};
@@ -253,11 +253,9 @@ impl DeviceWork<'_> {
 
     /// The pods whose records say that they stand on this device.
     fn holders(&self) -> Result<BTreeSet<PodUid>, RecordError> {
-        let root = &self.host.root;
         let mut pods = BTreeSet::new();
-        for directory in shelf::entries(&shelf::publishes_dir(root))? {
-            let records = Shelf::<Publish>::at(root, directory).inventory()?.records.into_iter();
-            let ours = records.map(|kept| kept.record).filter(|record| {
+        for of_pod in shelf::all_publishes(&self.host.root)? {
+            let ours = of_pod?.records.into_iter().map(|kept| kept.record).filter(|record| {
                 record.driver == self.driver && record.device.as_ref() == Some(&self.volume)
             });
             pods.extend(ours.map(|record| record.pod.uid));

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::look::{self, Seen};
 use super::reconstruct::directories;
 use super::record::{Device, Found, Publish, Spec};
-use super::shelf::{self, Shelf};
+use super::shelf;
 use super::status::MountPoints;
 use super::users::{self, Keeper};
 use super::{LifecycleError, Phase, UnreadableRecord, VolumeManager};
@@ -130,9 +130,8 @@ fn key_of(below: &Path) -> Option<VolumeKey> {
 
 impl Finds<'_> {
     fn add_records(&mut self) -> Result<(), LifecycleError> {
-        for directory in shelf::entries(&shelf::publishes_dir(self.root))? {
-            let shelf::Inventory { records, unreadable } =
-                Shelf::<Publish>::at(self.root, directory).inventory()?;
+        for of_pod in shelf::all_publishes(self.root)? {
+            let shelf::Inventory { records, unreadable } = of_pod?;
             self.inventory.unreadable.extend(unreadable);
             for kept in records {
                 let known = self.of_record(kept.record);

@@ -148,7 +148,7 @@ pub(super) fn devices(root: &Path) -> Shelf<Device> {
 }
 
 /// `<root>/flexvol/publishes`: a directory for each pod.
-pub(super) fn publishes_dir(root: &Path) -> PathBuf {
+fn publishes_dir(root: &Path) -> PathBuf {
     paths::state_dir(root).join("publishes")
 }
 
@@ -157,8 +157,16 @@ pub(super) fn publishes(root: &Path, pod: &PodUid) -> Shelf<Publish> {
     Shelf::at(root, publishes_dir(root).join(file_name::of_pod(pod)))
 }
 
+/// The records of all pods, one pod after the other.
+pub(super) fn all_publishes(
+    root: &Path,
+) -> Result<impl Iterator<Item = Result<Inventory<Publish>, RecordError>>, RecordError> {
+    let pods = entries(&publishes_dir(root))?.into_iter();
+    Ok(pods.map(move |directory| Shelf::at(root, directory).inventory()))
+}
+
 impl<T: Record> Shelf<T> {
-    pub(super) fn at(root: &Path, directory: PathBuf) -> Self {
+    fn at(root: &Path, directory: PathBuf) -> Self {
         Self { place: Arc::new(ShelfPlace { root: root.to_owned(), directory }), kind: PhantomData }
     }
 
@@ -259,7 +267,7 @@ impl<T: Record> Shelf<T> {
 }
 
 /// The entries of a directory, sorted; none if it does not exist.
-pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>, RecordError> {
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, RecordError> {
     let failed = |source| RecordError::File { step: "list records in", file: directory.to_owned(), source };
     let listing = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

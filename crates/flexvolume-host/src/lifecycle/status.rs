@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use flexvolume_os::mountinfo::MountTable;
 
 use super::record::{Device, Publish};
-use super::shelf::{self, Inventory, Shelf};
+use super::shelf::{self, Inventory};
 use super::{LifecycleError, Overview, Phase, VolumeManager, VolumeStatus, look};
 use crate::paths;
 
@@ -38,8 +38,8 @@ impl VolumeManager {
         let Inventory { records, unreadable } = shelf::devices(root).inventory()?;
         overview.volumes.extend(records.into_iter().map(|kept| device_line(kept.record, &points)));
         overview.unreadable.extend(unreadable);
-        for directory in shelf::entries(&shelf::publishes_dir(root))? {
-            let Inventory { records, unreadable } = Shelf::<Publish>::at(root, directory).inventory()?;
+        for of_pod in shelf::all_publishes(root)? {
+            let Inventory { records, unreadable } = of_pod?;
             overview.volumes.extend(records.into_iter().map(|kept| publish_line(kept.record, &points)));
             overview.unreadable.extend(unreadable);
         }
