@@ -9,11 +9,11 @@ use std::path::Path;
 use flexvolume::{DriverName, PodUid, VolumeName};
 use serde::Serialize;
 
-use super::look::{self, Seen};
+use super::look;
 use super::reconstruct::directories;
 use super::record::{Device, Found, Publish, Spec};
 use super::shelf;
-use super::status::MountPoints;
+use super::status::{MountPoints, pod_name};
 use super::users::{self, Keeper};
 use super::{LifecycleError, Phase, UnreadableRecord, VolumeManager};
 use crate::paths;
@@ -109,8 +109,7 @@ impl VolumeManager {
     /// Whether something is mounted at the mount dir of the volume, without a look at the whole table.
     #[must_use]
     pub fn is_mounted_now(&self, key: &VolumeKey) -> bool {
-        let place = paths::mount_dir(&self.host.root, &key.pod, &key.driver, &key.volume);
-        matches!(self.look(&place), Ok(Seen::Mounted | Seen::Dead))
+        self.is_mounted(&key.pod, &key.driver, &key.volume)
     }
 }
 
@@ -145,7 +144,7 @@ impl Finds<'_> {
         let Publish { pod, driver, volume, .. } = &record;
         let key = VolumeKey { pod: pod.uid.clone(), driver: driver.clone(), volume: volume.clone() };
         Known {
-            pod_name: (!pod.name.is_empty()).then(|| format!("{}/{}", pod.namespace, pod.name)),
+            pod_name: pod_name(&record),
             standing: self.standing(&record, &key),
             spec: record.spec.as_ref().map(Spec::to_volume),
             resized: record.growth.done,

@@ -68,7 +68,8 @@ impl VolumeManager {
         candidates.iter().find(holds).or_else(|| candidates.iter().find(exists)).cloned()
     }
 
-    fn is_mounted(&self, pod: &PodUid, driver: &DriverName, volume: &VolumeName) -> bool {
+    /// Whether something is mounted at the mount dir of a volume, by a look at that place alone.
+    pub(super) fn is_mounted(&self, pod: &PodUid, driver: &DriverName, volume: &VolumeName) -> bool {
         let place = paths::mount_dir(&self.host.root, pod, driver, volume);
         matches!(self.look(&place), Ok(Seen::Mounted | Seen::Dead))
     }

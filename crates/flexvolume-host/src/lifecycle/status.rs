@@ -87,6 +87,6 @@ fn publish_line(record: Publish, points: &MountPoints<'_>) -> VolumeStatus {
 }
 
 /// `namespace/name`, unless the record was made from a directory, which knows only the uid.
-fn pod_name(record: &Publish) -> Option<String> {
+pub(super) fn pod_name(record: &Publish) -> Option<String> {
     (!record.pod.name.is_empty()).then(|| format!("{}/{}", record.pod.namespace, record.pod.name))
 }
