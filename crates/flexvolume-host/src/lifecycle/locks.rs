@@ -39,6 +39,13 @@ pub(super) fn users_if_none(host: &VolumeHost, pod: &PodUid) -> Option<Lock> {
     Lock::acquire(&file, std::time::Duration::ZERO).ok()
 }
 
+/// Gives a lock up of which nothing is left to guard: its file goes too, if it can.
+pub(super) fn discard(lock: Lock) {
+    if let Err(error) = lock.discard() {
+        tracing::debug!(%error, "a lock file was left");
+    }
+}
+
 fn exclusive(host: &VolumeHost, kind: &str, name: &str) -> Result<Lock, LockError> {
     Lock::acquire(&lock_file(host, kind, name)?, host.deadlines.lock)
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use flexvolume::VolumeName;
+use flexvolume::{DriverName, VolumeName};
 use flexvolume_os::failpoint::hit;
 use flexvolume_os::lock::Lock;
 
@@ -191,7 +191,9 @@ impl VolumeManager {
             work.find_lost_device(&kept.record.pod.to_pod())?;
             work.release(&kept.record.pod.uid)?;
         }
-        self.discard_device_lock(device_lock, &kept.record);
+        if let (Some(lock), Some(device)) = (device_lock, &device) {
+            self.discard_device_lock(lock, (&kept.record.driver, device));
+        }
         kept.forget()?;
         hit("lifecycle.unmount.forgotten");
         Ok(effect)
@@ -276,12 +278,9 @@ impl VolumeManager {
     }
 
     /// The lock's file goes when the device is gone.
-    fn discard_device_lock(&self, lock: Option<Lock>, record: &Publish) {
-        let (Some(lock), Some(device)) = (lock, &record.device) else { return };
-        let gone =
-            shelf::devices(&self.host.root).read(&record.driver, device).is_ok_and(|kept| kept.is_none());
-        if gone && let Err(error) = lock.discard() {
-            tracing::debug!(%error, "a lock file was left");
+    pub(super) fn discard_device_lock(&self, lock: Lock, (driver, device): (&DriverName, &VolumeName)) {
+        if shelf::devices(&self.host.root).read(driver, device).is_ok_and(|kept| kept.is_none()) {
+            locks::discard(lock);
         }
     }
 

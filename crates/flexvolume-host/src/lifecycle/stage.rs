@@ -96,10 +96,7 @@ impl VolumeManager {
         let plugin = self.registry.find_by_name(driver).map_err(at("find the driver")).map_err(failed)?;
         let lock = locks::device(&self.host, driver, device)?;
         self.device_work(&plugin, device).and_then(|work| work.release(holder)).map_err(failed)?;
-        let gone = shelf::devices(&self.host.root).read(driver, device).is_ok_and(|kept| kept.is_none());
-        if gone && let Err(error) = lock.discard() {
-            tracing::debug!(%error, "a lock file was left");
-        }
+        self.discard_device_lock(lock, (driver, device));
         Ok(())
     }
 }

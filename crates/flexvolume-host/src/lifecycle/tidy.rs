@@ -7,7 +7,7 @@ use std::path::Path;
 use flexvolume::PodUid;
 use flexvolume_os::lock::Lock;
 
-use super::{LifecycleError, VolumeManager, look, shelf, users};
+use super::{LifecycleError, VolumeManager, locks, look, shelf, users};
 use crate::paths;
 
 impl VolumeManager {
@@ -23,9 +23,7 @@ impl VolumeManager {
                 tracing::warn!(%error, "the pod's volumes will stay mounted after their last use");
             }
             users::discard(&self.host, pod);
-            if let Err(error) = lock.discard() {
-                tracing::debug!(%error, "a lock file was left");
-            }
+            locks::discard(lock);
         }
         foreign
     }

@@ -56,10 +56,8 @@ impl PodUse {
 
 impl Drop for LastUse {
     fn drop(&mut self) {
-        if let Some(alone) = self.alone.take()
-            && let Err(error) = alone.discard()
-        {
-            tracing::debug!(%error, "a lock file was left");
+        if let Some(alone) = self.alone.take() {
+            locks::discard(alone);
         }
     }
 }
@@ -119,10 +117,8 @@ pub(super) fn forget_keep(host: &VolumeHost, pod: &PodUid) -> Result<(), Lifecyc
 
 /// Removes the lock file of a pod that nobody uses any more.
 pub(super) fn discard(host: &VolumeHost, pod: &PodUid) {
-    if let Some(alone) = locks::users_if_none(host, pod)
-        && let Err(error) = alone.discard()
-    {
-        tracing::debug!(%error, "a lock file was left");
+    if let Some(alone) = locks::users_if_none(host, pod) {
+        locks::discard(alone);
     }
 }
 
