@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use flexvolume::{DriverName, PodUid, VolumeName};
-use flexvolume_os::lock::LockError;
+use flexvolume_os::lock::{Lock, LockError};
 use flexvolume_os::mount::MountError;
 use serde::Serialize;
 use thiserror::Error;
@@ -34,7 +34,7 @@ use crate::plugin::Effect;
 use crate::registry::Registry;
 use crate::spec::{MounterArguments, Pod, VolumeSpec};
 use failure::Failure;
-use publish::{SetUp, Wanted};
+use publish::{SetUp, SetUpFailure};
 use record::Publish;
 use shelf::Kept;
 
@@ -259,20 +259,29 @@ impl VolumeManager {
         let mut mounted = Vec::with_capacity(volumes.len());
         let mut begun = Vec::new();
         for (position, volume) in volumes.iter().enumerate() {
-            match self.set_up(&Wanted { pod, volume, position, arguments }) {
+            let wanted = WantedVolume { pod, volume, position, arguments };
+            match self.set_up(&wanted) {
                 Ok(SetUp { mounted: done, begun: new }) => {
                     begun.extend(new);
                     mounted.push(Mounted { pod_volume: volume.pod_volume.clone(), ..done });
                 }
-                Err(failed) => {
-                    begun.extend(failed.begun.map(|kept| *kept));
-                    let mut cleanup = self.undo(begun);
-                    cleanup.extend(self.tidy(&pod.uid, lock).map(|foreign| foreign.to_string()));
-                    return Err(step_error(&volume.spec.name, failed.failure, cleanup));
-                }
+                Err(failed) => return Err(self.give_up(&wanted, failed, (begun, lock))),
             }
         }
         Ok(mounted)
+    }
+
+    /// Undoes what a call had begun that failed at this volume, and says so.
+    fn give_up(
+        &self,
+        wanted: &WantedVolume<'_>,
+        failed: SetUpFailure,
+        (mut begun, lock): (Vec<Kept<Publish>>, Lock),
+    ) -> LifecycleError {
+        begun.extend(failed.begun.map(|kept| *kept));
+        let mut cleanup = self.undo(begun);
+        cleanup.extend(self.tidy(&wanted.pod.uid, lock).map(|foreign| foreign.to_string()));
+        step_error(&wanted.volume.spec.name, failed.failure, cleanup)
     }
 
     /// Takes down what a failed call had begun, the last first.

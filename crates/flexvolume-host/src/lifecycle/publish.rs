@@ -13,21 +13,13 @@ use super::look::{self, Seen, look};
 use super::plan::{self, Leftover, PublishPlan};
 use super::record::{Found, Growth, PodRecord, Publish, Spec};
 use super::shelf::{self, Kept};
-use super::{Mounted, Phase, PodVolume, VolumeManager, locks, unfinished};
+use super::{Mounted, Phase, VolumeManager, WantedVolume, locks, unfinished};
 use crate::paths;
 use crate::plugin::{Effect, PluginError, VolumePlugin};
-use crate::spec::{MounterArguments, Pod, VolumeSpec};
+use crate::spec::VolumeSpec;
 
 /// More mounts than this are not taken off one directory.
 const MOST_STACKED: usize = 16;
-
-/// A volume that a pod shall have.
-pub(super) struct Wanted<'a> {
-    pub(super) pod: &'a Pod,
-    pub(super) volume: &'a PodVolume,
-    pub(super) position: usize,
-    pub(super) arguments: MounterArguments,
-}
 
 /// A set-up that failed.
 pub(super) struct SetUpFailure {
@@ -51,7 +43,7 @@ pub(super) struct SetUp {
 
 impl VolumeManager {
     /// Sets one volume up. The pod's lock is held.
-    pub(super) fn set_up(&self, wanted: &Wanted<'_>) -> Result<SetUp, SetUpFailure> {
+    pub(super) fn set_up(&self, wanted: &WantedVolume<'_>) -> Result<SetUp, SetUpFailure> {
         let spec = &wanted.volume.spec;
         let plugin = self.registry.find_by_spec(spec).map_err(at("find the driver"))?;
         let shelf = shelf::publishes(&self.host.root, &wanted.pod.uid);
@@ -89,7 +81,7 @@ impl VolumeManager {
     fn set_up_kept(
         &self,
         plugin: &Arc<VolumePlugin>,
-        wanted: &Wanted<'_>,
+        wanted: &WantedVolume<'_>,
         (mut kept, leftover): (Kept<Publish>, Leftover),
     ) -> Result<SetUp, SetUpFailure> {
         let (before, found) = (kept.generation(), kept.record.found);
@@ -109,7 +101,7 @@ impl VolumeManager {
     fn set_up_recorded(
         &self,
         plugin: &Arc<VolumePlugin>,
-        wanted: &Wanted<'_>,
+        wanted: &WantedVolume<'_>,
         (kept, leftover): (&mut Kept<Publish>, Leftover),
     ) -> Result<Effect, Failure> {
         let device = kept.record.device.clone();
@@ -288,7 +280,7 @@ impl VolumeManager {
         look(&*self.host.system.mounter, place).map_err(at("look at the mount dir"))
     }
 
-    fn new_record(&self, plugin: &Arc<VolumePlugin>, wanted: &Wanted<'_>) -> Publish {
+    fn new_record(&self, plugin: &Arc<VolumePlugin>, wanted: &WantedVolume<'_>) -> Publish {
         Publish {
             driver: plugin.name().clone(),
             volume: wanted.volume.spec.name.clone(),
@@ -312,7 +304,7 @@ impl VolumeManager {
         &self,
         record: &mut Publish,
         plugin: &Arc<VolumePlugin>,
-        wanted: &Wanted<'_>,
+        wanted: &WantedVolume<'_>,
     ) -> Result<(), Failure> {
         let spec = &wanted.volume.spec;
         let device = match plugin.attachable() {

@@ -2,7 +2,7 @@
 
 use flexvolume::{DriverName, VolumeName};
 
-use super::publish::{SetUp, Wanted};
+use super::publish::SetUp;
 use super::users::{self, Keeper};
 use super::{LifecycleError, Mounted, PodVolume, VolumeKey, VolumeManager, locks, step_error};
 use crate::spec::{MounterArguments, Pod};
@@ -27,16 +27,14 @@ impl VolumeManager {
     /// # Errors
     /// [`LifecycleError`]; what this call had begun is undone, and what cannot be undone now stays on record.
     pub fn mount_one(&self, wanted: &WantedVolume<'_>) -> Result<Mounted, LifecycleError> {
-        let WantedVolume { pod, volume, position, arguments } = *wanted;
-        users::keep(&self.host, &pod.uid, Keeper::Agent)?;
-        let lock = locks::pod(&self.host, &pod.uid)?;
-        match self.set_up(&Wanted { pod, volume, position, arguments }) {
-            Ok(SetUp { mounted, .. }) => Ok(Mounted { pod_volume: volume.pod_volume.clone(), ..mounted }),
-            Err(failed) => {
-                let mut cleanup = self.undo(failed.begun.map(|kept| *kept).into_iter().collect());
-                cleanup.extend(self.tidy(&pod.uid, lock).map(|foreign| foreign.to_string()));
-                Err(step_error(&volume.spec.name, failed.failure, cleanup))
+        let uid = &wanted.pod.uid;
+        users::keep(&self.host, uid, Keeper::Agent)?;
+        let lock = locks::pod(&self.host, uid)?;
+        match self.set_up(wanted) {
+            Ok(SetUp { mounted, .. }) => {
+                Ok(Mounted { pod_volume: wanted.volume.pod_volume.clone(), ..mounted })
             }
+            Err(failed) => Err(self.give_up(wanted, failed, (Vec::new(), lock))),
         }
     }
 
