@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use flexvolume_host::lifecycle::{
-    Leaving, LifecycleError, PodVolume, Resize, Standing, VolumeManager, WantedVolume,
-};
+use flexvolume_host::lifecycle::{Leaving, LifecycleError, Resize, Standing, VolumeManager, WantedVolume};
 use flexvolume_host::os::System;
 use flexvolume_host::os::mount::MountPoint;
 use flexvolume_host::reconcile::{Assignment, Ending, Operation, VolumeKey, WantedPod};
@@ -76,9 +74,10 @@ impl Worker {
 
     fn mount(&self, pod: &WantedPod, position: usize) -> Result<Ending, String> {
         let volume = pod.volumes.get(position).ok_or("the pod has no such volume")?;
-        refuse_collision(pod, position)?;
+        let text = |error: LifecycleError| error.to_string();
+        pod.volumes.iter().try_for_each(|other| volume.refuse_collision(other)).map_err(text)?;
         let wanted = WantedVolume { pod: &pod.pod, volume, position, arguments: pod.arguments };
-        let mounted = self.manager.mount_one(&wanted).map_err(|error| error.to_string())?;
+        let mounted = self.manager.mount_one(&wanted).map_err(text)?;
         let standing = match self.system.mounter.mount_point(&mounted.mount_dir) {
             Ok(MountPoint::Yes | MountPoint::Dead(_)) => Standing::Mounted,
             _ => Standing::Filled,
@@ -114,20 +113,5 @@ impl Worker {
             Err(LifecycleError::Shrink { has, .. }) => Ok(Ending::Expanded(has)),
             Err(error) => Err(error.to_string()),
         }
-    }
-}
-
-/// Two volumes of a pod that would have one mount dir.
-fn refuse_collision(pod: &WantedPod, position: usize) -> Result<(), String> {
-    let Some(volume) = pod.volumes.get(position) else { return Ok(()) };
-    let same_dir = |other: &&PodVolume| {
-        (&other.spec.driver, &other.spec.name) == (&volume.spec.driver, &volume.spec.name)
-    };
-    match pod.volumes.iter().filter(same_dir).find(|other| other.spec != volume.spec) {
-        Some(other) => Err(format!(
-            "volumes {} and {} of the pod both mean volume {} of driver {}, but differ; name one of them differently",
-            volume.pod_volume, other.pod_volume, volume.spec.name, volume.spec.driver
-        )),
-        None => Ok(()),
     }
 }

@@ -82,6 +82,25 @@ pub struct PodVolume {
     pub spec: VolumeSpec,
 }
 
+impl PodVolume {
+    /// Refuses another volume of the same pod that would have the same mount dir, unless it is the same volume.
+    ///
+    /// # Errors
+    /// [`LifecycleError::Collision`].
+    pub fn refuse_collision(&self, other: &PodVolume) -> Result<(), LifecycleError> {
+        let same_dir = self.spec.driver == other.spec.driver && self.spec.name == other.spec.name;
+        if !same_dir || self.spec == other.spec {
+            return Ok(());
+        }
+        Err(LifecycleError::Collision {
+            first: self.pod_volume.clone(),
+            second: other.pod_volume.clone(),
+            volume: self.spec.name.to_string(),
+            driver: self.spec.driver.clone(),
+        })
+    }
+}
+
 /// How far a volume is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -368,19 +387,7 @@ impl VolumeManager {
 
 fn refuse_collisions(volumes: &[PodVolume]) -> Result<(), LifecycleError> {
     for (position, second) in volumes.iter().enumerate() {
-        let same_dir = |first: &&PodVolume| {
-            (&first.spec.driver, &first.spec.name) == (&second.spec.driver, &second.spec.name)
-        };
-        if let Some(first) =
-            volumes[..position].iter().filter(same_dir).find(|first| first.spec != second.spec)
-        {
-            return Err(LifecycleError::Collision {
-                first: first.pod_volume.clone(),
-                second: second.pod_volume.clone(),
-                volume: second.spec.name.to_string(),
-                driver: second.spec.driver.clone(),
-            });
-        }
+        volumes[..position].iter().try_for_each(|first| first.refuse_collision(second))?;
     }
     Ok(())
 }
