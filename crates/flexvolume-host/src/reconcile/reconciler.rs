@@ -146,12 +146,7 @@ impl Reconciler {
             let mounted = |volume: &Volume| {
                 volume.running.is_none() && volume.actual == Actual::Mounted(Standing::Mounted)
             };
-            let key = |(driver, name): &(DriverName, VolumeName)| VolumeKey {
-                pod: pod.clone(),
-                driver: driver.clone(),
-                volume: name.clone(),
-            };
-            volumes.iter().filter(move |(_, volume)| mounted(volume)).map(move |(name, _)| key(name))
+            volumes.iter().filter(move |(_, volume)| mounted(volume)).map(|(name, _)| key_of(pod, name))
         })
     }
 
@@ -260,18 +255,9 @@ impl Reconciler {
     }
 
     fn requeue_all(&mut self, now: Instant) {
-        let keys: Vec<VolumeKey> = self.keys().collect();
+        let all = self.pods.iter().flat_map(|(pod, volumes)| volumes.keys().map(|name| key_of(pod, name)));
+        let keys: Vec<VolumeKey> = all.collect();
         keys.iter().for_each(|key| self.requeue(key, now));
-    }
-
-    pub(super) fn keys(&self) -> impl Iterator<Item = VolumeKey> {
-        self.pods.iter().flat_map(|(pod, volumes)| {
-            volumes.keys().map(|(driver, volume)| VolumeKey {
-                pod: pod.clone(),
-                driver: driver.clone(),
-                volume: volume.clone(),
-            })
-        })
     }
 
     /// Puts a volume where it belongs: in its driver's queue, nowhere, or out of the table.
@@ -321,6 +307,10 @@ impl Volume {
             }
         }
     }
+}
+
+pub(super) fn key_of(pod: &PodUid, (driver, volume): &(DriverName, VolumeName)) -> VolumeKey {
+    VolumeKey { pod: pod.clone(), driver: driver.clone(), volume: volume.clone() }
 }
 
 fn name_of(key: &VolumeKey) -> (DriverName, VolumeName) {

@@ -7,6 +7,7 @@ use flexvolume::{DriverName, VolumeName};
 use serde::Serialize;
 
 use super::drivers::DriverState;
+use super::reconciler::key_of;
 use super::volume::{Actual, Volume, Wish};
 use super::{Reconciler, VolumeKey};
 
@@ -95,10 +96,7 @@ impl Reconciler {
     /// How all volumes stand, by pod.
     pub fn view(&self) -> impl Iterator<Item = VolumeView> {
         self.pods.iter().flat_map(move |(pod, volumes)| {
-            volumes.iter().map(move |((driver, volume), state)| {
-                let key = VolumeKey { pod: pod.clone(), driver: driver.clone(), volume: volume.clone() };
-                self.view_of(key, state)
-            })
+            volumes.iter().map(move |(name, volume)| self.view_of(key_of(pod, name), volume))
         })
     }
 
