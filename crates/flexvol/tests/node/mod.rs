@@ -222,6 +222,13 @@ impl Node {
     }
 }
 
+impl Drop for Node {
+    fn drop(&mut self) {
+        // With all that is mounted below: a directory on which something is mounted would stay for ever.
+        let _ = program("umount").arg("--lazy").arg(&self.top).status();
+    }
+}
+
 /// The manifest of a pod whose uid is its name.
 pub(crate) fn pod_text(pod: &str, driver: &str, volumes: &[&str]) -> String {
     let mut text = format!(
