@@ -139,6 +139,11 @@ pub(crate) fn table<const COLUMNS: usize>(
     rows.iter().map(line).collect()
 }
 
+/// What a driver has said may hold anything, also what a terminal would obey.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Cell, Tone, table};

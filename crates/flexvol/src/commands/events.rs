@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::agent::{Event, EventsDocument, Query, ask};
 use crate::args::{EventsArguments, Global, OutputFormat};
 use crate::failure::{Failure, OK};
-use crate::output::{Tone, toned, write_out};
+use crate::output::{Tone, harmless, toned, write_out};
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -62,9 +62,4 @@ fn text(event: &Event) -> String {
         line.push_str(&format!(": {}", harmless(&event.message)));
     }
     line
-}
-
-/// What a driver has said may hold anything, also what a terminal would obey.
-fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

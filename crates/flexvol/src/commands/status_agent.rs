@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::agent::{Query, StatusDocument, VolumeLine, ask, find};
 use crate::args::OutputFormat;
 use crate::failure::Failure;
-use crate::output::{Cell, Tone, table, toned, write_out};
+use crate::output::{Cell, Tone, harmless, table, toned, write_out};
 use crate::session::Session;
 
 /// Between two pictures.
@@ -121,9 +121,4 @@ fn who(line: &VolumeLine) -> &str {
 /// Milliseconds, to the tenth of a second.
 fn short(milliseconds: u64) -> String {
     format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100)
-}
-
-/// What a driver has said may hold anything, also what a terminal would obey.
-fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
