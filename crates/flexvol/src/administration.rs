@@ -35,10 +35,7 @@ impl Subject {
 
     /// What the driver says of the volume of this name, leftovers first.
     pub(crate) fn all_of(&self, volume: &str) -> Result<Vec<VolumeDescription>, Failure> {
-        if volume.is_empty() {
-            return Err(Failure::says(BAD_INPUT, "the name of the volume is empty"));
-        }
-        self.plugin.list_volumes(self.named(volume)).map_err(failed)
+        self.plugin.list_volumes(self.named(named(volume)?)).map_err(failed)
     }
 
     /// The one volume of this name.
@@ -53,6 +50,14 @@ impl Subject {
             Failure::says(NOT_FOUND, words)
         })
     }
+}
+
+/// The name of a volume on the command line: without one a driver is asked about its whole pool.
+pub(crate) fn named(volume: &str) -> Result<&str, Failure> {
+    if volume.is_empty() {
+        return Err(Failure::says(BAD_INPUT, "the name of the volume is empty"));
+    }
+    Ok(volume)
 }
 
 /// The options of the command line.

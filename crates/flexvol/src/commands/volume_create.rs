@@ -3,7 +3,7 @@
 use flexvolume_host::contract::{Options, VolumeDescription};
 
 use super::volume_show::text;
-use crate::administration::{Subject, failed};
+use crate::administration::{Subject, failed, named};
 use crate::args::{Global, VolumeCreateArguments, VolumeSnapshotArguments};
 use crate::failure::{BAD_INPUT, Failure, OK};
 use crate::secrets::ManifestSecrets;
@@ -54,13 +54,6 @@ fn create(session: &Session, subject: &Subject, options: Options) -> Result<u8, 
     let made = subject.plugin.create_volume(options).map_err(failed)?;
     session.output.print(&made, text)?;
     Ok(OK)
-}
-
-fn named(volume: &str) -> Result<&str, Failure> {
-    if volume.is_empty() {
-        return Err(Failure::says(BAD_INPUT, "the name of the volume is empty"));
-    }
-    Ok(volume)
 }
 
 #[cfg(test)]

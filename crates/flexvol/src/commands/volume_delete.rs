@@ -4,9 +4,9 @@ use flexvolume_host::contract::{Options, Orphan, VolumeDescription, VolumeState}
 use serde::Serialize;
 
 use super::call::printable;
-use crate::administration::{Subject, age, age_of, failed};
+use crate::administration::{Subject, age, age_of, failed, named};
 use crate::args::{EraseWord, Global, VolumeDeleteArguments};
-use crate::failure::{BAD_INPUT, Failure, OK, STEP_FAILED};
+use crate::failure::{Failure, OK, STEP_FAILED};
 use crate::secrets::ManifestSecrets;
 use crate::session::Session;
 use crate::usage::shown;
@@ -27,11 +27,8 @@ pub(super) fn run(global: &Global, arguments: &VolumeDeleteArguments) -> Result<
     let wish = Wish::of(arguments);
     let mut report = Report { dry_run: wish.run == Run::Dry, deleted: Vec::new(), errors: Vec::new() };
     match &arguments.volume {
-        Some(volume) if volume.is_empty() => {
-            return Err(Failure::says(BAD_INPUT, "the name of the volume is empty"));
-        }
         Some(volume) => {
-            let options = wish.options(subject.named(volume), arguments.orphan);
+            let options = wish.options(subject.named(named(volume)?), arguments.orphan);
             report.deleted.extend(delete(&subject, &options)?);
         }
         None => {
