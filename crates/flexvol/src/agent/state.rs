@@ -130,17 +130,19 @@ impl State {
 
     fn open_log(&self) -> io::Result<File> {
         let path = self.file();
-        if !matches!(std::fs::read(&path), Ok(bytes) if read(&bytes).is_ok()) {
+        let whole = match std::fs::read(&path) {
+            Ok(bytes) if read(&bytes).is_ok() => whole_lines(&bytes).len(),
             // There is none, or it was damaged, which has been told.
-            atomic::write(&path, &header()?)?;
-        }
+            _ => {
+                let header = header()?;
+                atomic::write(&path, &header)?;
+                header.len()
+            }
+        };
         let no_link = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
-        let log = OpenOptions::new().read(true).write(true).custom_flags(no_link).open(&path)?;
-        let bytes = std::fs::read(&path)?;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let log = OpenOptions::new().append(true).custom_flags(no_link).open(&path)?;
         log.set_len(u64::try_from(whole).map_err(io::Error::other)?)?;
-        drop(log);
-        OpenOptions::new().append(true).custom_flags(no_link).open(&path)
+        Ok(log)
     }
 }
 
@@ -156,11 +158,15 @@ fn line(pod: &PodUid, file: Option<&String>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The pods, and how many lines there are. What stands after the last line end was never finished, so nothing was done
-/// for it.
+/// What stands after the last line end was never finished, so nothing was done for it.
+fn whole_lines(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    &bytes[..end]
+}
+
+/// The pods, and how many lines there are.
 fn read(bytes: &[u8]) -> Result<(Owners, usize), String> {
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-    let mut lines = bytes[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let mut lines = whole_lines(bytes).split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let first = lines.next().ok_or("is empty")?;
     let Header { format } =
         serde_json::from_slice(first).map_err(|error| format!("has no header: {error}"))?;
