@@ -1,4 +1,4 @@
-//! Drivers for local disk, one binary each.
+//! Drivers for local disk and for network file systems, one binary each.
 //!
 //! | driver | kind | what a volume is |
 //! |---|---|---|
@@ -6,6 +6,7 @@
 //! | `loop-ephemeral` | mount-only | the same, made for one pod at `mount` and removed at `unmount` |
 //! | `lvm` | attachable, persistent | a file system in a logical volume of a volume group |
 //! | `lvm-ephemeral` | mount-only | the same, made for one pod at `mount` and removed at `unmount` |
+//! | `nfs` | mount-only | a directory of an NFS server, or a sub-directory of one |
 //! | `scratch` | mount-only | the mount dir itself: no mount, no size, for places where nothing may be mounted |
 //!
 //! # How an image comes to be
@@ -30,6 +31,8 @@ mod inventory;
 mod loop_ephemeral;
 mod loop_file;
 mod lvm;
+mod network;
+mod nfs;
 mod pool;
 mod record;
 mod removal;
@@ -45,6 +48,8 @@ pub use error::{RequestError, VolumeError};
 pub use loop_ephemeral::LoopEphemeral;
 pub use loop_file::LoopFile;
 pub use lvm::{LvmDriver, LvmEphemeral, LvmError};
+pub use network::NetworkError;
+pub use nfs::Nfs;
 pub use scratch::Scratch;
 
 /// The directory in which drivers keep what must survive a reboot: `FLEXVOL_STATE_DIR`, or `/var/lib/flexvol`.

@@ -155,15 +155,18 @@ pub(crate) fn refuse_unknown(options: &Options, known: &[&str]) -> Result<(), Re
 }
 
 fn remedy(key: &str, known: &[&str]) -> String {
-    let key = key.to_lowercase();
-    let nearest = known.iter().map(|known| (distance(&key, known), known)).min();
-    match nearest {
-        Some((steps, nearest)) if steps <= 3 && steps < nearest.len() => {
-            format!("did you mean {nearest:?}?")
-        }
-        _ if known.is_empty() => "this driver has no options".to_owned(),
-        _ => format!("the options of this driver are {}", known.join(", ")),
+    match nearest(key, known) {
+        Some(nearest) => format!("did you mean {nearest:?}?"),
+        None if known.is_empty() => "this driver has no options".to_owned(),
+        None => format!("the options of this driver are {}", known.join(", ")),
     }
+}
+
+/// The word that was meant, if one is near enough.
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let (steps, nearest) = known.iter().map(|known| (distance(&word, known), *known)).min()?;
+    (steps <= 3 && steps < nearest.len()).then_some(nearest)
 }
 
 /// How many characters must be inserted, removed or replaced to turn one word into the other.

@@ -205,6 +205,17 @@ pub struct NetworkMounter<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mounted(pub Option<usize>);
 
+/// How a mount is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Its server answered.
+    Well,
+    /// Its server answered with this error number (ESTALE, EIO, EHOSTDOWN).
+    Sick(i32),
+    /// Its server did not answer in time.
+    Silent,
+}
+
 /// What the child came back with.
 enum Run {
     Answered(Reply),
@@ -252,6 +263,18 @@ impl<'a> NetworkMounter<'a> {
             }
             (Ok(Run::Late), false) => Err(NetworkMountError::Deadline { step, target, waited: deadline }),
             (Err(error), false) => Err(error),
+        }
+    }
+
+    /// Asks the server of the mount at `target` whether it is still there, past every cache.
+    ///
+    /// # Errors
+    /// [`NetworkMountError`] when the question cannot be put.
+    pub fn look(&self, target: &Path, patience: Duration) -> Result<Health, NetworkMountError> {
+        match self.run(&Job::Look { target: target.to_owned() }, patience)? {
+            Run::Answered(Reply::Done { .. }) => Ok(Health::Well),
+            Run::Answered(Reply::Failed(refusal)) => Ok(Health::Sick(refusal.errno)),
+            Run::Late => Ok(Health::Silent),
         }
     }
 

@@ -47,6 +47,11 @@ pub const LVM: Tool = Tool { name: "lvm", package: "lvm2" };
 /// Gives a btrfs file system another UUID.
 pub const BTRFSTUNE: Tool = Tool { name: "btrfstune", package: "btrfs-progs" };
 
+/// Keeps locks of NFSv3 across restarts; a daemon, which we only look for.
+pub const RPC_STATD: Tool = Tool { name: "rpc.statd", package: "nfs-common" };
+/// Gets Kerberos tickets for NFS; a daemon, which we only look for.
+pub const RPC_GSSD: Tool = Tool { name: "rpc.gssd", package: "nfs-common" };
+
 impl Tool {
     /// Looks in `PATH` and then in the usual directories, since a daemon may have no `PATH`.
     #[must_use]

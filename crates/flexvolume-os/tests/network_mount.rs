@@ -20,8 +20,8 @@ use flexvolume_os::mount::{Access, Mounter as _, SystemMounter};
 use flexvolume_os::mountinfo::Mount;
 use flexvolume_os::namespace;
 use flexvolume_os::network_mount::{
-    Attributes, FileSystem, Making, Mounted, NetworkMount, NetworkMountError, NetworkMounter, Permission,
-    Server, Setting, Step, Subdirectory, Unmounted, Unmounting, child_entry,
+    Attributes, FileSystem, Health, Making, Mounted, NetworkMount, NetworkMountError, NetworkMounter,
+    Permission, Server, Setting, Step, Subdirectory, Unmounted, Unmounting, child_entry,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -104,6 +104,7 @@ fn settings_and_attributes_arrive(mounter: &NetworkMounter<'_>, target: &Path) {
     }
     assert!(found.super_options.iter().any(|has| has == "size=1024k"), "{found:?}");
     assert_eq!(found.source, Path::new("server:/a b"));
+    assert_eq!(mounter.look(target, PATIENCE).unwrap(), Health::Well);
     assert_eq!(unmount(mounter, target, Server::Answers).unwrap(), Unmounted::Plainly);
     assert_eq!(unmount(mounter, target, Server::Answers).unwrap(), Unmounted::Already);
 }

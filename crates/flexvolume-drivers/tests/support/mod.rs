@@ -28,6 +28,7 @@ pub(crate) enum Program {
     Scratch,
     Lvm,
     LvmEphemeral,
+    Nfs,
 }
 
 impl Program {
@@ -38,6 +39,7 @@ impl Program {
             Program::Scratch => env!("CARGO_BIN_EXE_scratch"),
             Program::Lvm => env!("CARGO_BIN_EXE_lvm"),
             Program::LvmEphemeral => env!("CARGO_BIN_EXE_lvm-ephemeral"),
+            Program::Nfs => env!("CARGO_BIN_EXE_nfs"),
         }
     }
 }

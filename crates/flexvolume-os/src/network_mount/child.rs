@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
@@ -73,6 +73,20 @@ fn perform(job: &Job) -> Result<usize, Refusal> {
             let written = opened.and_then(rustix::fs::syncfs);
             written.map(|()| 0).map_err(refused(Step::WriteBack, ""))
         }
+        Job::Look { target } => look(target).map(|()| 0).map_err(refused(Step::Look, "")),
+    }
+}
+
+/// Past the cache: the attributes, and an entry of the directory, which some servers refuse when they still give those.
+fn look(target: &Path) -> Result<(), Errno> {
+    let how = AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
+    rustix::fs::statx(CWD, target, how, StatxFlags::TYPE | StatxFlags::MODE)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(target, flags, Mode::empty())?;
+    match Dir::new(directory)?.next() {
+        // A directory that only its owner may read is well.
+        None | Some(Ok(_) | Err(Errno::ACCESS | Errno::PERM)) => Ok(()),
+        Some(Err(errno)) => Err(errno),
     }
 }
 

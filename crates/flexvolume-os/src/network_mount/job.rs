@@ -36,6 +36,10 @@ pub(super) enum Job {
     WriteBack {
         target: PathBuf,
     },
+    /// Asks the server for what it knows of the directory at `target`.
+    Look {
+        target: PathBuf,
+    },
 }
 
 /// What the child came to.
@@ -71,10 +75,12 @@ pub enum Step {
     Unmount,
     /// Writing back before an unmount.
     WriteBack,
+    /// Asking the server.
+    Look,
 }
 
 impl Step {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Target,
         Self::FileSystem,
         Self::Setting,
@@ -85,6 +91,7 @@ impl Step {
         Self::Attach,
         Self::Unmount,
         Self::WriteBack,
+        Self::Look,
     ];
 
     /// What was being done, for an error message.
@@ -101,6 +108,7 @@ impl Step {
             Self::Attach => "mount at the mount dir",
             Self::Unmount => "unmount",
             Self::WriteBack => "write back",
+            Self::Look => "look at",
         }
     }
 
@@ -116,12 +124,16 @@ impl Job {
             Self::Mount { .. } => "mount at",
             Self::Unmount { .. } => "unmount",
             Self::WriteBack { .. } => "write back",
+            Self::Look { .. } => "look at",
         }
     }
 
     pub(super) fn target(&self) -> &Path {
         match self {
-            Self::Mount { target, .. } | Self::Unmount { target, .. } | Self::WriteBack { target } => target,
+            Self::Mount { target, .. }
+            | Self::Unmount { target, .. }
+            | Self::WriteBack { target }
+            | Self::Look { target } => target,
         }
     }
 
@@ -138,6 +150,7 @@ impl Job {
                 out.text("unmount").bytes(raw(target)).text(how)
             }
             Self::WriteBack { target } => out.text("write back").bytes(raw(target)),
+            Self::Look { target } => out.text("look").bytes(raw(target)),
         };
         out.done()
     }
@@ -157,6 +170,7 @@ impl Job {
                 Some(Self::Unmount { target, how })
             }
             "write back" => Some(Self::WriteBack { target }),
+            "look" => Some(Self::Look { target }),
             _ => None,
         }
     }
@@ -286,6 +300,7 @@ mod tests {
             Job::Mount { mount, target: "/pods/a b\n".into() },
             Job::Unmount { target: "/x".into(), how: How::ByForce },
             Job::WriteBack { target: "/x".into() },
+            Job::Look { target: "/x".into() },
         ];
         for job in jobs {
             let read = Job::decode(&job.encode()).unwrap();
