@@ -49,12 +49,15 @@ pub mod loop_device;
 pub mod mount;
 pub mod mountinfo;
 pub mod namespace;
+pub mod nbd;
+pub mod netlink;
 pub mod network_mount;
 pub mod orphan;
 pub mod reach;
 mod references;
 pub mod runner;
 pub mod signals;
+pub mod socket;
 mod start_failure;
 pub mod tools;
 
