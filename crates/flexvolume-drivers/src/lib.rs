@@ -6,6 +6,7 @@
 //! | `loop-ephemeral` | mount-only | the same, made for one pod at `mount` and removed at `unmount` |
 //! | `lvm` | attachable, persistent | a file system in a logical volume of a volume group |
 //! | `lvm-ephemeral` | mount-only | the same, made for one pod at `mount` and removed at `unmount` |
+//! | `nbd` | attachable, persistent | a file system on an export of an NBD server, connected by the kernel |
 //! | `nfs` | mount-only | a directory of an NFS server, or a sub-directory of one |
 //! | `scratch` | mount-only | the mount dir itself: no mount, no size, for places where nothing may be mounted |
 //!
@@ -31,6 +32,7 @@ mod inventory;
 mod loop_ephemeral;
 mod loop_file;
 mod lvm;
+pub mod nbd;
 mod network;
 mod nfs;
 mod pool;
@@ -48,6 +50,7 @@ pub use error::{RequestError, VolumeError};
 pub use loop_ephemeral::LoopEphemeral;
 pub use loop_file::LoopFile;
 pub use lvm::{LvmDriver, LvmEphemeral, LvmError};
+pub use nbd::{NbdDriver, NbdError};
 pub use network::NetworkError;
 pub use nfs::Nfs;
 pub use scratch::Scratch;

@@ -3,7 +3,6 @@
 //! `blkid` answers "ambivalent" when a program inside the volume has written the signature of something else to a place
 //! where a probe looks. We know the type from the record, so we read the one place that the kernel reads.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
@@ -27,7 +26,7 @@ fn layout(fs_type: FsType) -> Option<Layout> {
 }
 
 /// The UUID of the file system of this type on the image, `None` when its superblock is not there.
-pub(crate) fn uuid(image: &File, fs_type: FsType) -> io::Result<Option<String>> {
+pub(crate) fn uuid(image: &impl FileExt, fs_type: FsType) -> io::Result<Option<String>> {
     let Some(layout) = layout(fs_type) else { return Ok(None) };
     let mut magic = [0; 8];
     let magic = magic.get_mut(..layout.magic.len()).unwrap_or_default();
@@ -43,7 +42,7 @@ pub(crate) fn uuid(image: &File, fs_type: FsType) -> io::Result<Option<String>> 
 
 /// Whether an ext4 was unmounted cleanly, has nothing in its journal, and has never been found damaged: `e2fsck -p` looks
 /// at the same and does nothing then (Linux `fs/ext4/ext4.h`: `s_state`, `s_feature_incompat`, `s_error_count`).
-pub(crate) fn is_clean_ext4(image: &File) -> io::Result<bool> {
+pub(crate) fn is_clean_ext4(image: &impl FileExt) -> io::Result<bool> {
     const VALID: u16 = 1;
     const RECOVER: u32 = 4;
     let mut block = [0; 1024];
@@ -56,6 +55,24 @@ pub(crate) fn is_clean_ext4(image: &File) -> io::Result<bool> {
     Ok(state == VALID && features & RECOVER == 0 && errors == 0)
 }
 
+/// Whether an ext4 keeps other machines from mounting it (`s_feature_incompat`: `EXT4_FEATURE_INCOMPAT_MMP`).
+pub(crate) fn has_multi_mount_protection(image: &impl FileExt) -> io::Result<bool> {
+    const MMP: u32 = 0x100;
+    let mut features = [0; 4];
+    image.read_exact_at(&mut features, 1024 + 0x60)?;
+    Ok(u32::from_le_bytes(features) & MMP != 0)
+}
+
+/// Whether its `mkfs` did not come to an end, though its superblock is there: XFS says so itself (`sb_inprogress`); the
+/// others write theirs last.
+pub(crate) fn is_unfinished(image: &impl FileExt, fs_type: FsType) -> io::Result<bool> {
+    let mut in_progress = [0];
+    if fs_type == FsType::Xfs {
+        image.read_exact_at(&mut in_progress, 126)?;
+    }
+    Ok(in_progress != [0])
+}
+
 /// `8-4-4-4-12` hexadecimal digits.
 fn text(uuid: u128) -> String {
     let digits = format!("{uuid:032x}");
@@ -65,6 +82,8 @@ fn text(uuid: u128) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     /// An image with nothing but the magic number and the UUID of `fs_type`.
@@ -103,6 +122,17 @@ mod tests {
         }
         file.write_all_at(&3_u16.to_le_bytes(), 1024 + 0x3a).unwrap();
         assert!(!is_clean_ext4(&file).unwrap());
+    }
+
+    #[test]
+    fn marks_in_a_superblock_are_seen() {
+        let file = image(FsType::Ext4);
+        assert!(!has_multi_mount_protection(&file).unwrap());
+        file.write_all_at(&0x142_u32.to_le_bytes(), 1024 + 0x60).unwrap();
+        assert!(has_multi_mount_protection(&file).unwrap());
+        assert!(!is_unfinished(&file, FsType::Xfs).unwrap());
+        file.write_all_at(&[1], 126).unwrap();
+        assert!(is_unfinished(&file, FsType::Xfs).unwrap() && !is_unfinished(&file, FsType::Ext4).unwrap());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::tools::{self, Tool};
 
 mod identity;
 
-pub use identity::set_uuid;
+pub use identity::{protect_from_other_hosts, set_uuid};
 
 /// How much of what a tool printed is repeated in an error.
 const TAIL: usize = 800;

@@ -120,6 +120,18 @@ impl SocketName {
     }
 }
 
+/// Whether this kernel can tell the state of TCP and unix sockets; loads the modules for it.
+///
+/// # Errors
+/// The system's error.
+pub fn probe() -> io::Result<()> {
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    for place in [Place::Tcp { local: nowhere, peer: nowhere }, Place::Unix(0)] {
+        place.witness()?;
+    }
+    Ok(())
+}
+
 impl Place {
     /// What the kernel says of a socket of this kind that is surely connected.
     fn witness(self) -> io::Result<Link> {

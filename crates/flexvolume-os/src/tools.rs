@@ -44,6 +44,8 @@ pub const BLKDISCARD: Tool = Tool { name: "blkdiscard", package: "util-linux" };
 pub const THIN_CHECK: Tool = Tool { name: "thin_check", package: "thin-provisioning-tools" };
 /// Logical volumes: every command of LVM is an argument of this program.
 pub const LVM: Tool = Tool { name: "lvm", package: "lvm2" };
+/// Loads a module of the kernel.
+pub const MODPROBE: Tool = Tool { name: "modprobe", package: "kmod" };
 /// Gives a btrfs file system another UUID.
 pub const BTRFSTUNE: Tool = Tool { name: "btrfstune", package: "btrfs-progs" };
 

@@ -29,6 +29,7 @@ pub(crate) enum Program {
     Lvm,
     LvmEphemeral,
     Nfs,
+    Nbd,
 }
 
 impl Program {
@@ -39,6 +40,7 @@ impl Program {
             Program::Scratch => env!("CARGO_BIN_EXE_scratch"),
             Program::Lvm => env!("CARGO_BIN_EXE_lvm"),
             Program::LvmEphemeral => env!("CARGO_BIN_EXE_lvm-ephemeral"),
+            Program::Nbd => env!("CARGO_BIN_EXE_nbd"),
             Program::Nfs => env!("CARGO_BIN_EXE_nfs"),
         }
     }
