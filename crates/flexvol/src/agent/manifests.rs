@@ -150,11 +150,12 @@ impl Manifests {
             News::Text(text) => text,
         };
         let reading = self.reading;
+        let asked = self.asked_before(&name);
         self.claims.give_up(&name, self.pods_of(&name));
         let file = self.file(name.clone());
         let was_linked = file.is_linked();
         match content_of(&name, text, reading) {
-            Ok(Content::Nothing) if !matches!(file.content, Content::Nothing) => {
+            Ok(Content::Nothing) if asked => {
                 file.trouble = Some(format!("{name}: is empty; what it asked for stays until it is removed"));
             }
             Ok(content) => {
@@ -166,6 +167,15 @@ impl Manifests {
         let is_linked = file.is_linked();
         self.claims.make(&name, self.pods_of(&name));
         was_linked || is_linked
+    }
+
+    /// Whether a file has asked for something, as far as is known: this process read it, an earlier one did, or what that
+    /// one knew is lost.
+    fn asked_before(&self, name: &str) -> bool {
+        let was_read = self.files.get(name).is_some_and(|file| !matches!(file.content, Content::Nothing));
+        was_read
+            || matches!(self.memory, Memory::Lost(_))
+            || self.pods.values().any(|owned| owned.file == name)
     }
 
     fn file(&mut self, name: String) -> &mut ManifestFile {

@@ -105,6 +105,20 @@ fn what_an_earlier_process_knew_of_an_invalid_file_is_left_alone() {
 }
 
 #[test]
+fn a_file_that_was_emptied_while_no_agent_ran_takes_nothing_away() {
+    for empty in ["", "# nothing\n"] {
+        let mut manifests = remembering(&[("a", "a.yaml")]);
+        let update = manifests.update(vec![text("a.yaml", empty), text("b.yaml", empty)]);
+        assert_eq!(wishes(&update), ["?a"]);
+        assert_eq!(update.troubles.keys().collect::<Vec<_>>(), ["a.yaml"]);
+        assert_eq!(wishes(&manifests.update(vec![removed("a.yaml")])), ["-a"]);
+        let mut manifests = Manifests::new(Reading::Tolerant, Memory::Lost("damaged".to_owned()));
+        assert!(!manifests.update(vec![text("a.yaml", empty)]).complete);
+        assert!(manifests.update(vec![removed("a.yaml")]).complete);
+    }
+}
+
+#[test]
 fn without_memory_nothing_is_concluded_from_files_that_are_wrong() {
     let mut manifests = Manifests::new(Reading::Tolerant, Memory::Lost("damaged".to_owned()));
     let update = manifests.update(vec![text("a.yaml", "kind: ["), text("b.yaml", pod("b"))]);
