@@ -235,7 +235,8 @@ fn allocate(lvm: Lvm<'_>, request: &LvmRequest, record: &Record) -> Result<()> {
     let place = &request.place;
     let size = format!("{}b", request.size);
     let tags = record.tags();
-    let mut words = vec!["-y", "-n", place.lv()];
+    // LVM's copy of the metadata in /etc/lvm is made when the volume is ready: none of a volume that nobody has used is missed.
+    let mut words = vec!["-y", "-An", "-n", place.lv()];
     for tag in &tags {
         words.extend(["--addtag", tag]);
     }
@@ -322,14 +323,26 @@ pub(crate) fn ready(lvm: Lvm<'_>, place: &Place) -> Result<Ready> {
     activated(lvm, place, &found, contents)
 }
 
+/// The same, of a volume that was looked up already.
+pub(crate) fn found_ready(lvm: Lvm<'_>, place: &Place, found: &Found) -> Result<Ready> {
+    activated(lvm, place, found, contents_of(place, found)?)
+}
+
 /// The volume if it is ready for use.
 pub(crate) fn find_ready(lvm: Lvm<'_>, place: &Place) -> Result<(Box<Found>, Contents)> {
     match look_up(lvm, place).known()? {
-        Known::Present(found) => match found.record.state.clone() {
-            State::Ready(contents) => Ok((found, contents)),
-            State::Creating | State::Removing => Err(LvmError::Absent { subject: place.to_string() }),
-        },
+        Known::Present(found) => {
+            let contents = contents_of(place, &found)?;
+            Ok((found, contents))
+        }
         Known::Absent(_) => Err(LvmError::Absent { subject: place.to_string() }),
+    }
+}
+
+fn contents_of(place: &Place, found: &Found) -> Result<Contents> {
+    match &found.record.state {
+        State::Ready(contents) => Ok(contents.clone()),
+        State::Creating | State::Removing => Err(LvmError::Absent { subject: place.to_string() }),
     }
 }
 
@@ -389,7 +402,7 @@ mod tests {
 
     #[test]
     fn each_layout_is_made_by_one_command_that_asks_nothing_and_carries_all_tags() {
-        let common = "lvm lvcreate -y -n fv.data --addtag flexvol.owner=lvm --addtag flexvol.id=data \
+        let common = "lvm lvcreate -y -An -n fv.data --addtag flexvol.owner=lvm --addtag flexvol.id=data \
             --addtag flexvol.state=creating --addtag flexvol.made=7:67108864";
         for (layout, rest) in [
             (Layout::Linear, "--setautoactivation n -Wy -Zy -L 67108864b vg0"),

@@ -70,14 +70,16 @@ impl LvmDriver {
             return Ok(());
         }
         let known = look_up(lvm, place).known()?;
-        let found = match &known {
-            Known::Present(found) if matches!(found.record.state, State::Ready(_)) => Some(found.clone()),
-            Known::Present(_) | Known::Absent(_) => None,
+        let (found, group) = match &known {
+            Known::Present(found) if matches!(found.record.state, State::Ready(_)) => {
+                (Some(found.clone()), found.group.clone())
+            }
+            Known::Present(found) => (None, found.group.clone()),
+            Known::Absent(vacancy) => (None, vacancy.group.clone()),
         };
-        create::ensure(lvm, known, wanted)?;
-        if let Some(found) = found {
-            note::write(notes, place, &found);
-        }
+        let ready = create::ensure(lvm, known, wanted)?;
+        let found = found.map_or_else(|| note::of_new(group, request, &ready), |found| *found);
+        note::write(notes, place, &found);
         Ok(())
     }
 
@@ -96,7 +98,11 @@ impl LvmDriver {
         if already_mounted(place, target, mounter)? == Already::Mounted {
             return Ok(());
         }
-        let ready = create::ready(self.machine().lvm, place)?;
+        let lvm = self.machine().lvm;
+        let ready = match note::take_fresh(self.locks.directory(), place) {
+            Some(found) => create::found_ready(lvm, place, &found)?,
+            None => create::ready(lvm, place)?,
+        };
         mount::mount(self.machine(), &request, &ready, target)
     }
 

@@ -24,6 +24,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// What is read to see that a device can be read.
 const BLOCK: usize = 4096;
 
+/// Letters of a UUID of LVM, and before which of them it writes a hyphen.
+const UUID: usize = 32;
+const HYPHENS: [usize; 6] = [6, 10, 14, 18, 22, 26];
+
 /// What device-mapper calls a logical volume: `LVM-` and the two UUIDs without hyphens. Hidden parts of a volume have more
 /// behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,9 +38,22 @@ impl MappedUuid {
         Self(format!("LVM-{}{}", vg_uuid.replace('-', ""), lv_uuid.replace('-', "")))
     }
 
+    /// The UUID of the logical volume, as LVM writes it.
+    pub(crate) fn of_volume(&self) -> String {
+        let plain = self.0.get("LVM-".len() + UUID..).unwrap_or_default();
+        let mut text = String::new();
+        for (at, letter) in plain.chars().enumerate() {
+            if HYPHENS.contains(&at) {
+                text.push('-');
+            }
+            text.push(letter);
+        }
+        text
+    }
+
     fn is_in_group(&self, vg_uuid: &str) -> bool {
         let group = Self::of(vg_uuid, "").0;
-        self.0.strip_prefix(&group).is_some_and(|lv| lv.len() == 32)
+        self.0.strip_prefix(&group).is_some_and(|lv| lv.len() == UUID)
     }
 }
 
@@ -225,6 +242,7 @@ mod tests {
     fn device_mapper_knows_a_volume_by_both_uuids() {
         let uuid = MappedUuid::of(VG, LV);
         assert_eq!(uuid.0, "LVM-Z5eJCOclnH6yhnCjm9A73Kg9U9G9fOggoUvCnk11WUYF22jVEmLMWiWl0P4jn1ks");
+        assert_eq!(uuid.of_volume(), LV);
         assert!(uuid.is_in_group(VG));
         assert!(!uuid.is_in_group(LV));
         assert!(!MappedUuid(format!("{}-tpool", uuid.0)).is_in_group(VG));

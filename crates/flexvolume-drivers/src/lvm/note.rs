@@ -2,22 +2,29 @@
 //!
 //! The host calls `waitforattach` for every pod and in every retry. While the very same logical volume is active, with the
 //! same size, its answer is known: a UUID of LVM is never given twice. `mountdevice` asks LVM itself, so a note that is out
-//! of date mounts nothing and harms nothing.
+//! of date mounts nothing and harms nothing. Only the one that follows at once on the `waitforattach` that asked takes its
+//! answer: it is as true as one that LVM gave a moment before the mount.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use flexvolume_os::block;
 use serde::{Deserialize, Serialize};
 
+use super::create::Ready;
 use super::lookup::Found;
 use super::name::Place;
 use super::node::{MappedUuid, by_uuid};
 use super::report::{Group, LogicalVolume};
+use super::request::{Layout, LvmRequest};
 use super::tags::{Reading, Record, State};
 
 /// No note of ours is longer.
 const LIMIT: u64 = 16 << 10;
+
+/// The host calls `mountdevice` as soon as `waitforattach` has answered.
+const MOMENT: Duration = Duration::from_secs(5);
 
 #[derive(Serialize, Deserialize)]
 struct Note {
@@ -36,6 +43,26 @@ pub(crate) fn write(directory: &Path, place: &Place, found: &Found) {
     let Ok(text) = serde_json::to_vec(&note) else { return };
     let (path, new) = (file(directory, place), file(directory, place).with_extension("new"));
     let _ = fs::write(&new, text).and_then(|()| fs::rename(&new, path));
+}
+
+/// What LVM would say about a volume that has just been made in this group.
+pub(crate) fn of_new(group: Group, request: &LvmRequest, ready: &Ready) -> Found {
+    let (layout, pool) = match &request.layout {
+        Layout::Linear => ("linear", ""),
+        Layout::Striped(_) => ("striped", ""),
+        Layout::Raid1(_) => ("raid1", ""),
+        Layout::Thin { pool, .. } => ("thin", pool.as_str()),
+    };
+    let volume = LogicalVolume {
+        name: request.place.lv().to_owned(),
+        uuid: ready.node.uuid.of_volume(),
+        size: ready.size,
+        tags: ready.record.tags().join(","),
+        layout: layout.to_owned(),
+        pool: pool.to_owned(),
+        ..LogicalVolume::default()
+    };
+    Found { group, volume, record: ready.record.clone() }
 }
 
 /// Removes the note, if there is one.
@@ -60,6 +87,16 @@ pub(crate) fn read(directory: &Path, place: &Place) -> Option<Found> {
     (same_size && matches!(record.state, State::Ready(_))).then_some(Found { group, volume, record: *record })
 }
 
+/// What LVM itself has said a moment ago, if it was not taken already. (The time of the file says when LVM was asked.)
+pub(crate) fn take_fresh(directory: &Path, place: &Place) -> Option<Found> {
+    let file = File::options().write(true).open(file(directory, place)).ok()?;
+    let written = file.metadata().ok()?.modified().ok()?;
+    // A clock that was set back makes it an error, and the note an old one.
+    let is_fresh = SystemTime::now().duration_since(written).is_ok_and(|age| age < MOMENT);
+    file.set_modified(SystemTime::UNIX_EPOCH).ok()?;
+    is_fresh.then(|| read(directory, place)).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +118,10 @@ mod tests {
         let note: Note = serde_json::from_slice(&fs::read(file(directory.path(), &place)).unwrap()).unwrap();
         assert_eq!((note.group, note.volume), (found.group, found.volume));
         assert!(read(directory.path(), &place).is_none());
+        let asked = || fs::metadata(file(directory.path(), &place)).unwrap().modified().unwrap();
+        assert!(asked().elapsed().unwrap() < Duration::from_secs(60));
+        assert!(take_fresh(directory.path(), &place).is_none());
+        assert_eq!(asked(), SystemTime::UNIX_EPOCH);
         for damaged in ["", "{", "{}", "null"] {
             fs::write(file(directory.path(), &place), damaged).unwrap();
             assert!(read(directory.path(), &place).is_none());

@@ -39,11 +39,9 @@ pub(crate) fn ensure(lvm: Lvm<'_>, place: &Place, pool: &PoolName, size: Option<
 fn make(lvm: Lvm<'_>, place: &Place, pool: &PoolName, size: u64) -> Result<()> {
     let (vg, name, size) = (place.vg.as_str(), pool.as_str(), format!("{size}b"));
     let subject = format!("{vg}/{name}");
-    let words = ["-y", "--type", "thin-pool", "-Zy", "-L", &size, "-n", name, vg];
+    let words = ["-y", "--type", "thin-pool", "-Zy", "--errorwhenfull", "y", "-L", &size, "-n", name, vg];
     lvm.change(&subject, "lvcreate", &words)?;
     hit("lvm.pool-created");
-    lvm.change(&subject, "lvchange", &["--errorwhenfull", "y", &subject])?;
-    hit("lvm.pool-set");
     Ok(())
 }
 

@@ -59,7 +59,7 @@ impl Group {
 }
 
 /// A logical volume.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogicalVolume {
     #[serde(rename = "lv_name")]
     pub(crate) name: String,
