@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::matrix::{Expect, Fault, Step};
 use crate::shims::{Death, Fate, Shims, can_trace};
-use crate::stage::{Backend, Injection, Stage};
+use crate::stage::{Backend, Injection, Stage, secret_block};
 use crate::support::{Answer, answer, tool};
 
 /// What came of a cell.
@@ -83,7 +83,7 @@ pub(crate) struct References(HashMap<String, Result<Rc<Reference>, String>>);
 
 impl References {
     fn get(&mut self, backend: &dyn Backend, step: Step, fault: Fault) -> Result<Rc<Reference>, String> {
-        let key = format!("{} {step:?} {}", backend.name(), keeps_data(step, fault));
+        let key = format!("{} {step:?} {}", backend.name(), is_there(step, fault));
         let taken = || caught(|| Rc::new(reference(backend, step, fault)));
         self.0.entry(key).or_insert_with(taken).clone()
     }
@@ -149,10 +149,14 @@ pub(crate) fn numbered(text: &str) -> Vec<String> {
     (0..lines.len()).map(|at| format!("{}#{}", lines[at], number(at))).collect()
 }
 
-/// Whether the volume was there, with data, before the step.
-fn keeps_data(step: Step, fault: Fault) -> bool {
-    let made = matches!(fault, Fault::DeviceAbsent | Fault::OtherOwner | Fault::Restart);
-    made || !matches!(step, Step::Create | Step::Publish)
+/// Whether the volume was there before the step.
+fn is_there(step: Step, fault: Fault) -> bool {
+    fault.needs_volume() || !(step.makes() || step == Step::Publish)
+}
+
+/// Whether the volume has data when the step is done.
+pub(crate) fn keeps_data(step: Step, fault: Fault) -> bool {
+    is_there(step, fault) || step.copies()
 }
 
 fn ways(
@@ -218,9 +222,10 @@ impl Case<'_> {
         finish(&stage);
     }
 
-    /// What counts of an inventory: a volume that nobody mounts after a restart need not become active.
+    /// What counts of an inventory: a volume that nobody mounts after a restart need not become active, nor one whose disk
+    /// was away.
     fn left(&self, mut inventory: Vec<String>) -> Vec<String> {
-        if self.fault == Fault::Restart {
+        if matches!(self.fault, Fault::Restart | Fault::DeviceAbsent) {
             inventory.retain(|line| !line.ends_with(" devices"));
         }
         inventory
@@ -318,6 +323,10 @@ fn make_busy(stage: &Stage<'_>) -> Injection {
                 writer.join().unwrap();
             })
         }
+        Step::DeleteVolume => {
+            stage.call_step(Step::Mount).success();
+            Injection::healed_by(move || drop(tool("umount", &[&target])))
+        }
         _ => {
             let held = File::open(stage.file()).unwrap();
             Injection::healed_by(move || drop(held))
@@ -365,7 +374,10 @@ fn finish(stage: &Stage<'_>) {
     }
     stage.world.assert_no_loops();
     stage.check_others();
-    if matches!(stage.step, Step::Publish | Step::Delete) {
+    if matches!(stage.step, Step::DeleteVolume | Step::Publish | Step::Delete) {
         assert_eq!(stage.backend.inventory(&stage.world), stage.empty, "what is left of a removed volume");
+    }
+    if stage.step == Step::DeleteVolume {
+        assert!(!stage.backend.shows(&secret_block()), "data of a volume that was erased can still be read");
     }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::cell::Verdict;
-use crate::matrix::{Expect, Row, STEPS, case_name};
+use crate::matrix::{Expect, Matrix, case_name};
 
 /// What came of the cells.
 pub(crate) struct Document {
@@ -44,15 +44,15 @@ impl Document {
         }
     }
 
-    fn section(&self, driver: &str, rows: &[Row]) -> String {
-        let mut text =
-            format!("## `{driver}`\n\n| fault | {} |\n", STEPS.map(|step| step.name()).join(" | "));
-        text += &format!("|---|{}\n", "---|".repeat(STEPS.len()));
+    fn section(&self, driver: &str, matrix: &Matrix) -> String {
+        let names: Vec<_> = matrix.steps.iter().map(|step| step.name()).collect();
+        let mut text = format!("## `{driver}`\n\n| fault | {} |\n", names.join(" | "));
+        text += &format!("|---|{}\n", "---|".repeat(names.len()));
         let mut notes = Vec::new();
-        for row in rows {
+        for row in matrix.rows {
             let _ = write!(text, "| {} |", row.fault.name());
-            for (step, expect) in STEPS.into_iter().zip(row.cells) {
-                let result = self.results.get(&case_name(driver, step, row.fault));
+            for (step, expect) in matrix.steps.iter().zip(row.cells) {
+                let result = self.results.get(&case_name(driver, *step, row.fault));
                 let shown = match (expect, result) {
                     (Expect::Never(why), _) => format!("– {}", note(&mut notes, why)),
                     (_, None) => "not run".to_owned(),
@@ -68,7 +68,7 @@ impl Document {
             text.push('\n');
         }
         text.push('\n');
-        for row in rows {
+        for row in matrix.rows {
             let _ = writeln!(text, "- *{}*: {}.", row.fault.name(), row.how);
         }
         text.push('\n');

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::matrix::{Fault, LOOP, Row, Step};
+use crate::matrix::{Fault, LOOP, Matrix, Step};
 use crate::power::is_foreign_whole;
 use crate::stage::{Backend, Injection, Stage, UID, pattern};
 use crate::support::{Program, World, installed, tool};
@@ -18,13 +18,11 @@ pub(crate) struct Loops;
 
 impl Loops {
     fn pool(world: &World, step: Step) -> PathBuf {
-        let ephemeral = matches!(step, Step::Publish | Step::Delete);
-        world.path(if ephemeral { "state/loop-ephemeral" } else { "state/loop" })
+        world.path(if step.ephemeral() { "state/loop-ephemeral" } else { "state/loop" })
     }
 
     fn image_name(step: Step) -> String {
-        let ephemeral = matches!(step, Step::Publish | Step::Delete);
-        if ephemeral { format!("{UID}~data.img") } else { "data.img".to_owned() }
+        if step.ephemeral() { format!("{UID}~data.img") } else { "data.img".to_owned() }
     }
 
     /// The one volume in the step's pool that is not the neighbour: its image and its record.
@@ -45,8 +43,8 @@ impl Backend for Loops {
         "loop"
     }
 
-    fn matrix(&self) -> &'static [Row] {
-        LOOP
+    fn matrix(&self) -> &'static Matrix {
+        &LOOP
     }
 
     fn persistent(&self) -> Program {
@@ -68,6 +66,15 @@ impl Backend for Loops {
 
     fn place(&self, volume: &str) -> Vec<(&'static str, String)> {
         if volume.is_empty() { Vec::new() } else { vec![("volume", volume.to_owned())] }
+    }
+
+    fn layout(&self, step: Step) -> &'static [(&'static str, &'static str)] {
+        match step {
+            Step::Thin => &[("allocation", "thin")],
+            Step::Copy => &[("source", "neighbour")],
+            Step::DeleteVolume => &[("erase", "zero")],
+            _ => &[],
+        }
     }
 
     fn set_up(&self, world: &World, fault: Fault) {
@@ -120,7 +127,8 @@ impl Backend for Loops {
                 found.extend(files.map(|path| name(&path)).filter(|name| {
                     let whole = name.starts_with('v') && (name.ends_with(".img") || name.ends_with(".json"));
                     let lock = name.starts_with(".v") && name.ends_with(".lock");
-                    !name.starts_with("other.") && !(persistent && (whole || lock))
+                    let others = ["other.", "neighbour.", ".neighbour."];
+                    !others.iter().any(|other| name.starts_with(other)) && !(persistent && (whole || lock))
                 }));
             }
         }
@@ -172,9 +180,7 @@ impl Backend for Loops {
                 fs::write(&record, text.replace(owner, "somebody/else")).unwrap();
                 Injection::healed_by(move || fs::write(record, text).unwrap())
             }
-            Fault::ForeignContents if matches!(stage.step, Step::Create | Step::Publish) => {
-                put_foreign(stage)
-            }
+            Fault::ForeignContents if stage.step.makes() || stage.step == Step::Publish => put_foreign(stage),
             Fault::ForeignContents => {
                 let file = OpenOptions::new().read(true).write(true).open(&image).unwrap();
                 let mut uuid = [0; 16];

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use crate::matrix::{Fault, LVM, Row, Step};
+use crate::matrix::{Fault, LVM, Matrix, Step};
 use crate::power::is_foreign_whole;
 use crate::stage::{Backend, Injection, Stage, UID, pattern, write};
 use crate::support::{Program, World, tool};
@@ -26,6 +26,9 @@ const EXTENT: u64 = 4 * MIB;
 const DISK: &str = "/dev/mapper/disk";
 /// Megabytes of the disk that the group has.
 const SIZE: u64 = 1900;
+/// Its other disk, for volumes that want two.
+const SECOND: &str = "/dev/mapper/second";
+const SECOND_SIZE: u64 = 128;
 /// Megabytes at its beginning, where the first volumes lie, that a previous owner has left his data in.
 const USED: u64 = 128;
 
@@ -42,8 +45,8 @@ impl Backend for Lvms {
         "lvm"
     }
 
-    fn matrix(&self) -> &'static [Row] {
-        LVM
+    fn matrix(&self) -> &'static Matrix {
+        &LVM
     }
 
     fn persistent(&self) -> Program {
@@ -66,6 +69,27 @@ impl Backend for Lvms {
         place
     }
 
+    fn layout(&self, step: Step) -> &'static [(&'static str, &'static str)] {
+        match step {
+            Step::Striped => &[("layout", "striped")],
+            Step::Raid1 => &[("layout", "raid1")],
+            Step::Thin => &[("pool", "tp"), ("poolSize", "16Mi")],
+            Step::Copy => &[("source", "neighbour")],
+            Step::Snapshot => &[("pool", "tp"), ("poolSize", "16Mi"), ("source", "source")],
+            Step::DeleteVolume => &[("erase", "zero")],
+            _ => &[],
+        }
+    }
+
+    /// Where the first volumes lie.
+    fn shows(&self, block: &[u8]) -> bool {
+        // What was written to a volume did not pass the cache of the disk below.
+        tool("blockdev", &["--flushbufs", DISK]);
+        let mut bytes = Vec::new();
+        File::open(DISK).unwrap().take(64 * MIB).read_to_end(&mut bytes).unwrap();
+        bytes.chunks(block.len()).any(|found| found == block)
+    }
+
     fn set_up(&self, world: &World, _fault: Fault) {
         static MADE: OnceLock<()> = OnceLock::new();
         fs::create_dir(world.path("state")).unwrap();
@@ -77,7 +101,8 @@ impl Backend for Lvms {
     }
 
     fn clean_up(&self, volume: &str, uid: &str) {
-        let names = [&format!("fv.{volume}"), &ephemeral(uid), "filler", "marked", "aside"];
+        let names =
+            [&format!("fv.{volume}"), &ephemeral(uid), "fv.source", "filler", "marked", "aside", "tp"];
         let select = names.map(|name| format!("lv_name={name}")).join(" || ");
         let script = format!(
             "for n in 1 2 3 4 5; do lvremove -q -y -S '{select}' vg0 && exit; sleep 1; done 2>&1; exit 1"
@@ -116,9 +141,7 @@ impl Backend for Lvms {
     }
 
     fn wake(&self) {
-        tool("modprobe", &["-a", "dm_mod", "dm_flakey"]);
-        tool("dmsetup", &["create", "disk", "--table", &table("linear")]);
-        tool("udevadm", &["settle"]);
+        plug_in();
         tool("lvchange", &["-q", "-ay", "vg0/other"]);
     }
 
@@ -133,7 +156,8 @@ impl Backend for Lvms {
         let mut found: Vec<_> = lines
             .filter(|line| {
                 let whole = line.starts_with("fv.v") && line.contains("state=ready");
-                !(whole || line.starts_with("other ") || line.starts_with("fv.neighbour "))
+                let others = ["other ", "fv.neighbour ", "fv.source ", "tp "];
+                !(whole || others.iter().any(|other| line.starts_with(other)))
             })
             .collect();
         for world in fs::read_dir(worlds).unwrap().map(|entry| entry.unwrap().path()) {
@@ -159,12 +183,13 @@ impl Backend for Lvms {
 
     fn variants(&self, step: Step, fault: Fault) -> Result<Vec<&'static str>, String> {
         Ok(match fault {
+            Fault::NoSpace if step == Step::Snapshot => vec!["pool"],
             Fault::NoSpace => vec!["0", "1"],
             Fault::IoError => vec!["everywhere", "but for the metadata", "at the end"],
             Fault::LockHeld if step == Step::Unmount => vec!["volume"],
             Fault::LockHeld => vec!["volume", "group"],
-            Fault::OtherOwner if matches!(step, Step::Create) => vec!["driver", "nobody"],
-            Fault::ForeignContents if matches!(step, Step::Create | Step::Publish) => {
+            Fault::OtherOwner if step == Step::Create => vec!["driver", "nobody"],
+            Fault::ForeignContents if step.makes() || step == Step::Publish => {
                 SIGNATURES.iter().map(|signature| signature.name).collect()
             }
             _ => vec![""],
@@ -173,6 +198,7 @@ impl Backend for Lvms {
 
     fn inject(&self, stage: &Stage<'_>, fault: Fault, variant: &str) -> Injection {
         match fault {
+            Fault::NoSpace if variant == "pool" => fill_pool(),
             Fault::NoSpace => fill(variant),
             Fault::IoError => break_disk(stage, variant),
             Fault::LockHeld => Injection::lock(lock(stage, variant)),
@@ -180,8 +206,8 @@ impl Backend for Lvms {
             Fault::DuplicateGroup => duplicate_group(),
             Fault::OtherOwner if variant == "nobody" => take_name(),
             Fault::OtherOwner => change_owner(stage.step),
-            Fault::ForeignContents if matches!(stage.step, Step::Create | Step::Publish) => {
-                put_signature(variant)
+            Fault::ForeignContents if stage.step.makes() || stage.step == Step::Publish => {
+                put_signature(variant, stage.step)
             }
             Fault::ForeignContents => {
                 let device =
@@ -207,7 +233,7 @@ impl Backend for Lvms {
 
 /// The volume of a step.
 fn lv(step: Step) -> String {
-    if matches!(step, Step::Publish | Step::Delete) { ephemeral(UID) } else { "fv.data".to_owned() }
+    if step.ephemeral() { ephemeral(UID) } else { "fv.data".to_owned() }
 }
 
 /// The volume of a pod.
@@ -228,11 +254,10 @@ fn volume(line: &str) -> String {
 
 /// The group, a volume of somebody else's, and below where the next volume goes, the file system of a previous owner.
 fn make_group() {
-    tool("modprobe", &["-a", "dm_mod", "dm_flakey"]);
     TWIN.get_or_init(make_twin);
-    tool("dmsetup", &["create", "disk", "--table", &table("linear")]);
-    tool("pvcreate", &["-q", "-y", DISK]);
-    tool("vgcreate", &["-q", "vg0", DISK]);
+    plug_in();
+    tool("pvcreate", &["-q", "-y", DISK, SECOND]);
+    tool("vgcreate", &["-q", "vg0", DISK, SECOND]);
     tool("lvcreate", &["-q", "-y", "-L", "4M", "-n", "other", "vg0"]);
     let other = OpenOptions::new().write(true).open("/dev/vg0/other").unwrap();
     other.write_all_at(&pattern(5), 0).unwrap();
@@ -240,6 +265,16 @@ fn make_group() {
     tool("lvcreate", &["-q", "-y", "-l", "100%FREE", "-n", "previous", "vg0"]);
     leave_file_systems(Path::new("/dev/vg0/previous"));
     tool("lvremove", &["-q", "-y", "vg0/previous"]);
+}
+
+/// The disks of the group.
+fn plug_in() {
+    tool("modprobe", &["-a", "dm_mod", "dm_flakey"]);
+    tool("dmsetup", &["create", "disk", "--table", &table("linear")]);
+    let (disk, from) = (env::var("DISK1").unwrap(), (SIZE + 10) * SECTORS);
+    let second = format!("0 {} linear {disk} {from}", SECOND_SIZE * SECTORS);
+    tool("dmsetup", &["create", "second", "--table", &second]);
+    tool("udevadm", &["settle"]);
 }
 
 /// An ext4 with a file at the beginning of each of the first extents: wherever a new volume lies, it lies on one.
@@ -271,9 +306,10 @@ fn table(variant: &str) -> String {
     match variant {
         "everywhere" => error(0, end),
         "but for the metadata" => [linear(0, SECTORS), error(SECTORS, end)].join("\n"),
-        // The last megabyte of the first volume.
+        // Behind the mebibyte of LVM lie somebody's volume, the neighbour, and then ours: this is its last mebibyte.
         "at the end" => {
-            [linear(0, 8 * SECTORS), error(8 * SECTORS, 9 * SECTORS), linear(9 * SECTORS, end)].join("\n")
+            let from = SECTORS + 2 * EXTENT / 512 + 7 * SECTORS;
+            [linear(0, from), error(from, from + SECTORS), linear(from + SECTORS, end)].join("\n")
         }
         _ => linear(0, end),
     }
@@ -317,13 +353,30 @@ fn fill(left: &str) -> Injection {
     Injection::healed_by(|| drop(tool("lvremove", &["-q", "-y", "vg0/filler"])))
 }
 
+/// Leaves less than two hundredths of the thin pool free.
+fn fill_pool() -> Injection {
+    tool("lvcreate", &["-q", "-y", "-V", "16M", "--thinpool", "tp", "-n", "filler", "vg0"]);
+    let filled = tool("lvs", &["--noheadings", "-o", "data_percent", "vg0/tp"]);
+    let left = 16.0 * (99.0 - filled.trim().parse::<f64>().unwrap()) / 100.0;
+    let mut device = OpenOptions::new().write(true).open("/dev/vg0/filler").unwrap();
+    let chunk = vec![0xa5; 64 << 10];
+    let mut written = 0.0;
+    while written < left {
+        device.write_all(&chunk).unwrap();
+        written += 1.0 / 16.0;
+    }
+    device.sync_all().unwrap();
+    drop(device);
+    Injection::healed_by(|| drop(tool("lvremove", &["-q", "-y", "vg0/filler"])))
+}
+
 /// The whole group is away; nothing of it may be in use.
 fn take_disk_away() -> Injection {
     tool("vgchange", &["-q", "-an", "vg0"]);
     tool("dmsetup", &["remove", "--retry", "disk"]);
+    tool("dmsetup", &["remove", "--retry", "second"]);
     Injection::healed_by(|| {
-        tool("dmsetup", &["create", "disk", "--table", &table("linear")]);
-        tool("udevadm", &["settle"]);
+        plug_in();
         for name in ["other", "fv.neighbour"] {
             tool("lvchange", &["-q", "-ay", &format!("vg0/{name}")]);
         }
@@ -420,9 +473,15 @@ const SIGNATURES: [Signature; 7] = [
 ];
 
 /// Writes the mark where the next volume will be.
-fn put_signature(name: &str) -> Injection {
+fn put_signature(name: &str, step: Step) -> Injection {
     let signature = SIGNATURES.iter().find(|signature| signature.name == name).unwrap();
-    tool("lvcreate", &["-q", "-y", "-Zn", "-Wn", "-L", "8M", "-n", "marked", "vg0"]);
+    let layout: &[&str] = match step {
+        Step::Striped => &["--type", "striped", "-i", "2"],
+        Step::Raid1 => &["--type", "raid1", "-m", "1"],
+        _ => &[],
+    };
+    let words = ["-q", "-y", "-Zn", "-Wn", "-L", "8M", "-n", "marked", "vg0"];
+    tool("lvcreate", &[&words, layout].concat());
     let device = OpenOptions::new().write(true).open("/dev/vg0/marked").unwrap();
     if signature.marks.is_empty() {
         tool("mkfs.ext4", &["-q", "-F", "-U", "22222222-2222-2222-2222-222222222222", "/dev/vg0/marked"]);

@@ -31,7 +31,7 @@ use cell::{Depth, References, Verdict};
 use document::Document;
 use loops::Loops;
 use lvms::Lvms;
-use matrix::{Expect, STEPS, case_name};
+use matrix::{Expect, case_name};
 use stage::Backend;
 
 fn main() -> ExitCode {
@@ -90,10 +90,8 @@ type Case = (String, &'static dyn Backend, matrix::Step, (matrix::Fault, Expect)
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for backend in backends() {
-        for row in backend.matrix() {
-            for (step, expect) in STEPS.into_iter().zip(row.cells) {
-                cases.push((case_name(backend.name(), step, row.fault), backend, step, (row.fault, expect)));
-            }
+        for (step, fault, expect) in backend.matrix().cells() {
+            cases.push((case_name(backend.name(), step, fault), backend, step, (fault, expect)));
         }
     }
     cases
@@ -137,6 +135,7 @@ fn inside(wanted: &dyn Fn(&str) -> bool) -> ExitCode {
             texts.iter().for_each(|text| println!("  {name}: {text}"));
         }
         document.add(&name, &verdict);
+        document.write();
     }
     for backend in backends() {
         let name = format!("{}/walk", backend.name());
@@ -152,7 +151,6 @@ fn inside(wanted: &dyn Fn(&str) -> bool) -> ExitCode {
             }
         }
     }
-    document.write();
     close((passed, failed))
 }
 

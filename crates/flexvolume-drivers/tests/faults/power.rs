@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::cell::{Depth, caught, numbered};
-use crate::matrix::{Fault, STEPS, Step};
+use crate::cell::{Depth, caught, keeps_data, numbered};
+use crate::matrix::{Fault, LVM, Step};
 use crate::stage::{Backend, Stage, pattern, write};
 use crate::support::{World, answer, tool};
 
@@ -39,8 +39,8 @@ impl Case {
 
     fn from_json(json: &Value) -> Self {
         let text = |key: &str| json[key].as_str().unwrap().to_owned();
-        let step = STEPS.into_iter().find(|step| step.name() == text("step")).unwrap();
-        Self { driver: text("driver"), step, point: text("point"), volume: text("volume") }
+        let step = LVM.steps.iter().find(|step| step.name() == text("step")).unwrap();
+        Self { driver: text("driver"), step: *step, point: text("point"), volume: text("volume") }
     }
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn before(backends: &[&dyn Backend], depth: Depth) -> ! {
     tool("mount", &[&env::var("DISK3").unwrap(), DISK]);
     let (mut cases, mut stopped) = (Vec::new(), Vec::new());
     for backend in backends {
-        for step in STEPS {
+        for step in backend.matrix().steps.iter().copied() {
             let in_short = backend.name() == "lvm" && matches!(step, Step::Create | Step::Delete);
             if depth.0 == 1 && !in_short {
                 continue;
@@ -87,6 +87,9 @@ fn points(backend: &dyn Backend, step: Step) -> Vec<String> {
 fn stop(backend: &dyn Backend, step: Step, (volume, point): (&str, &str)) -> Child {
     let stage = Stage::at(backend, step, World::at(world(volume))).of(volume);
     backend.set_up(&stage.world, Fault::DriverKilled);
+    if step == Step::Copy && !backend.has_neighbour() {
+        stage.make_neighbour();
+    }
     stage.begin(Fault::DriverKilled);
     let log = stage.world.path("points");
     let mut command = stage.command(step);
@@ -113,7 +116,7 @@ pub(crate) fn after(backends: &[&dyn Backend]) -> (u32, u32) {
         let backend = backends.iter().find(|backend| backend.name() == case.driver).unwrap();
         let result = caught(|| resume(*backend, &case));
         println!("test {} ... {}", case.name(), if result.is_ok() { "ok" } else { "FAILED" });
-        let position = STEPS.into_iter().position(|step| step == case.step).unwrap();
+        let position = LVM.steps.iter().position(|step| *step == case.step).unwrap();
         let counts = results.entry((case.driver.clone(), position)).or_default();
         match result {
             Ok(()) => counts.0 += 1,
@@ -152,7 +155,7 @@ fn document(results: &BTreeMap<(String, usize), (u32, u32)>) {
         again.\n\n| driver | step | points | converge |\n|---|---|---|---|\n"
         .to_owned();
     for ((driver, step), (passed, failed)) in results {
-        text += &format!("| `{driver}` | {} | {} | {passed} |\n", STEPS[*step].name(), passed + failed);
+        text += &format!("| `{driver}` | {} | {} | {passed} |\n", LVM.steps[*step].name(), passed + failed);
     }
     fs::write(Path::new(&directory).join("power-cut.md"), text).unwrap();
 }
@@ -167,7 +170,7 @@ fn resume(backend: &dyn Backend, case: &Case) {
         let again = stage.call_step(case.step);
         assert_eq!(again.status(), "Success", "the next call: {}", again.message());
     }
-    stage.check(!matches!(case.step, Step::Create | Step::Publish));
+    stage.check(keeps_data(case.step, Fault::DriverKilled));
     match case.step {
         Step::Mount | Step::Grow => drop(stage.call_step(Step::Unmount).success()),
         Step::Unmount => {
@@ -176,7 +179,7 @@ fn resume(backend: &dyn Backend, case: &Case) {
             stage.call_step(Step::Unmount).success();
         }
         Step::Publish => drop(stage.call_step(Step::Delete).success()),
-        Step::Create | Step::Delete => {}
+        _ => {}
     }
     backend.check_foreign(&stage.world);
     // Its volume is looked for among the leftovers.

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::matrix::{Fault, Row, Step};
+use crate::matrix::{Fault, Matrix, Step};
 use crate::support::{Answer, Program, World, answer, options, pod_options, tool};
 
 pub(crate) const UID: &str = "0b5c8f1e-6d1a-4c55-9d3e-2f6a1c0e7b11";
@@ -17,7 +17,7 @@ pub(crate) trait Backend {
     /// In front of the names of its cases.
     fn name(&self) -> &'static str;
     /// What must hold.
-    fn matrix(&self) -> &'static [Row];
+    fn matrix(&self) -> &'static Matrix;
     /// The driver of volumes that stay.
     fn persistent(&self) -> Program;
     /// The driver of volumes that go with their pod.
@@ -26,6 +26,12 @@ pub(crate) trait Backend {
     fn shape(&self, step: Step) -> Result<(&'static str, &'static str), String>;
     /// The user's options that say where volumes are, and which one this is.
     fn place(&self, volume: &str) -> Vec<(&'static str, String)>;
+    /// More options of the volume that a step is about.
+    fn layout(&self, step: Step) -> &'static [(&'static str, &'static str)];
+    /// Whether these bytes, all of a block, can be read where a removed volume was.
+    fn shows(&self, _block: &[u8]) -> bool {
+        false
+    }
     /// Makes the place where volumes are.
     fn set_up(&self, world: &World, fault: Fault);
     /// Whether the neighbour of an earlier world is still there.
@@ -148,45 +154,67 @@ impl<'a> Stage<'a> {
         let target = self.world.path("neighbour");
         fs::create_dir(&target).unwrap();
         let target = target.to_str().unwrap();
-        let options = self.options_of("neighbour", ("ext4", "4Mi"));
-        self.call_persistent(&["waitforattach", "", &options]).success();
-        self.call_persistent(&["mountdevice", target, "", &options]).success();
+        self.make(target, &self.options_of("neighbour", ("ext4", "4Mi"), &[]));
+    }
+
+    /// A volume of the same driver with a file, made with these options.
+    fn make(&self, target: &str, options: &str) {
+        self.call_persistent(&["waitforattach", "", options]).success();
+        self.call_persistent(&["mountdevice", target, "", options]).success();
         write(&Path::new(target).join("file"), &pattern(9));
         self.call_persistent(&["unmountdevice", target]).success();
         self.world.assert_no_loops();
     }
 
+    /// The volume, in the same thin pool, that a snapshot is taken of.
+    fn make_source(&self) {
+        let mut layout = self.backend.layout(Step::Snapshot).to_vec();
+        layout.retain(|(key, _)| *key != "source");
+        self.make(&self.target, &self.options_of("source", self.shape(), &layout));
+    }
+
     /// What comes before the step. A fault of a volume that must be there is met by one that is.
     pub(crate) fn begin(&self, fault: Fault) {
-        let exists = matches!(fault, Fault::DeviceAbsent | Fault::OtherOwner | Fault::Restart);
+        if self.step == Step::Snapshot {
+            self.make_source();
+        }
         match self.step {
-            Step::Create if exists => self.make_with_data(),
-            Step::Create => {}
-            Step::Mount => self.make_with_data(),
-            Step::Grow | Step::Unmount => {
-                self.make_with_data();
-                self.call_step(Step::Mount).success();
-            }
-            Step::Publish if exists => {
+            Step::Publish if fault.needs_volume() => {
                 self.call_step(Step::Publish).success();
-                write(&self.file(), &pattern(1));
+                write(&self.file(), &self.data());
                 tool("umount", &[self.target()]);
                 self.world.assert_no_loops();
             }
             Step::Publish => {}
+            step if step.makes() && !fault.needs_volume() => {}
             Step::Delete => {
                 self.call_step(Step::Publish).success();
-                write(&self.file(), &pattern(1));
+                write(&self.file(), &self.data());
             }
+            Step::Grow | Step::Unmount => {
+                self.make_with_data();
+                self.call_step(Step::Mount).success();
+            }
+            _ => self.make_with_data(),
         }
     }
 
     fn make_with_data(&self) {
         self.call_step(Step::Create).success();
         self.call_step(Step::Mount).success();
-        write(&self.file(), &pattern(1));
+        write(&self.file(), &self.data());
         self.call_step(Step::Unmount).success();
         self.world.assert_no_loops();
+    }
+
+    /// What the file of the volume has.
+    pub(crate) fn data(&self) -> Vec<u8> {
+        match self.step {
+            // As the source.
+            step if step.copies() => pattern(9),
+            Step::DeleteVolume => secret(),
+            _ => pattern(1),
+        }
     }
 
     pub(crate) fn target(&self) -> &str {
@@ -206,9 +234,10 @@ impl<'a> Stage<'a> {
         self.target_dir().join("file")
     }
 
-    pub(crate) fn options_of(&self, volume: &str, (fs_type, size): (&str, &str)) -> String {
+    fn options_of(&self, volume: &str, (fs_type, size): (&str, &str), layout: &[(&str, &str)]) -> String {
         let place = self.backend.place(volume);
         let mut user: Vec<(&str, &str)> = place.iter().map(|(key, value)| (*key, &**value)).collect();
+        user.extend(layout);
         user.push(("size", size));
         options(fs_type, "rw", &user)
     }
@@ -247,18 +276,19 @@ impl<'a> Stage<'a> {
     /// The call of a step.
     pub(crate) fn command(&self, step: Step) -> Command {
         let target = self.target();
-        let options = self.options_of(&self.identity.0, self.shape());
+        let options = self.options_of(&self.identity.0, self.shape(), self.backend.layout(self.step));
         let (persistent, ephemeral) = (self.backend.persistent(), self.backend.ephemeral());
         match step {
-            Step::Create => self.world.command(persistent, &["waitforattach", "", &options]),
+            step if step.makes() => self.world.command(persistent, &["waitforattach", "", &options]),
             Step::Mount => self.world.command(persistent, &["mountdevice", target, "", &options]),
             Step::Grow => {
                 let size = self.grown().to_string();
                 self.world.command(persistent, &["expandfs", &options, "", target, &size, "0"])
             }
             Step::Unmount => self.world.command(persistent, &["unmountdevice", target]),
+            Step::DeleteVolume => self.world.command(persistent, &["deletevolume", &options]),
             Step::Publish => self.world.command(ephemeral, &["mount", target, &self.pod_options()]),
-            Step::Delete => self.world.command(ephemeral, &["unmount", target]),
+            _ => self.world.command(ephemeral, &["unmount", target]),
         }
     }
 
@@ -269,7 +299,7 @@ impl<'a> Stage<'a> {
     /// Checks what must hold when the step is done, whatever happened meanwhile.
     pub(crate) fn check(&self, keeps_data: bool) {
         match self.step {
-            Step::Create => {
+            step if step.makes() => {
                 self.check_mounted(0);
                 self.call_step(Step::Mount).success();
                 self.check_contents(keeps_data);
@@ -291,7 +321,7 @@ impl<'a> Stage<'a> {
                 self.check_mounted(1);
                 self.check_contents(keeps_data);
             }
-            Step::Unmount | Step::Delete => self.check_mounted(0),
+            _ => self.check_mounted(0),
         }
     }
 
@@ -309,7 +339,7 @@ impl<'a> Stage<'a> {
         let expected: &[&str] = if has_data { &["file"] } else { &[] };
         assert_eq!(names, expected, "what is in the volume");
         if has_data {
-            assert!(fs::read(self.file()).unwrap() == pattern(1), "our file has changed");
+            assert!(fs::read(self.file()).unwrap() == self.data(), "our file has changed");
         }
     }
 
@@ -370,6 +400,16 @@ impl Drop for Stage<'_> {
 /// 256 KiB that nobody else writes.
 pub(crate) fn pattern(seed: u8) -> Vec<u8> {
     (0..(256 << 10) as u32).map(|at| seed ^ at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect()
+}
+
+/// What must not be seen once it is erased: each of its blocks is the same.
+fn secret() -> Vec<u8> {
+    b"a secret which nobody else sees\n".repeat(8 << 10)
+}
+
+/// A block of it.
+pub(crate) fn secret_block() -> Vec<u8> {
+    secret()[..1024].to_vec()
 }
 
 pub(crate) fn write(path: &Path, bytes: &[u8]) {
