@@ -13,13 +13,26 @@ pub(super) const PROGRAM: &str = "faults";
 /// Parts of the document, in its order; the test program writes them.
 const PARTS: [&str; 3] = ["lvm.md", "loop.md", "power-cut.md"];
 
+/// The variable that says in how many of its ways a fault is brought about at most.
+pub(super) const WAYS: &str = "FLEXVOL_FAULTS_WAYS";
+
+/// That variable, where nobody sets it: all ways of all cells take many hours in an emulated machine.
+pub(super) fn ways(length: Length) -> (String, String) {
+    let ways = match length {
+        Length::Quick => "1",
+        Length::Full => "2",
+    };
+    (WAYS.to_owned(), ways.to_owned())
+}
+
 /// What stands above them.
 const PREFACE: &str = "\
 # What was tried to break a volume
 
 Each cell is a test: a step in the life of a volume, a fault, and what must hold. `cargo xtask vm --full` runs them all in a
 virtual machine with device-mapper and writes this page; a number in brackets says in how many ways the fault was brought
-about. `cargo xtask test` runs those of the loop drivers on any Linux, and `cargo xtask vm` some\nof the others.
+about: two of its ways at most, taken from all over them; more with `FLEXVOL_FAULTS_WAYS=20 cargo xtask vm --full`. `cargo
+xtask test` runs those of the loop drivers on any Linux, and `cargo xtask vm` some of the others.
 
 In every cell, besides what it says: no byte of a previous owner is visible in the volume, no byte that was written and
 synced is lost, nothing that belongs to somebody else has changed, and no device, mount, file or volume is left over.
@@ -27,9 +40,10 @@ synced is lost, nothing that belongs to somebody else has changed, and no device
 fails, says why and what to do, and changes nothing; when the fault is gone, the next call succeeds. *Succeeds*: the fault
 makes no difference.
 
-The steps are call-outs: create is `waitforattach` of a volume that is not there; mount, `mountdevice`; grow, `expandfs` of a
-mounted volume; unmount, `unmountdevice`; publish and delete are `mount` and `unmount` of the ephemeral driver, which make and
-remove a volume.
+The steps are call-outs. Create, striped, raid1 and thin are `waitforattach` of a volume that is not there; copy and snapshot, of
+one that begins as a copy of another; mount is `mountdevice`; grow, `expandfs` of a mounted volume; unmount, `unmountdevice`;
+deletevolume is `deletevolume` of a volume that is erased with zeros; publish and delete are `mount` and `unmount` of the
+ephemeral driver, which make and remove a volume. Every creation includes making the file system.
 ";
 
 /// The cells that run, as the beginnings of their names. The ones of loop files run on this machine, too.

@@ -114,10 +114,9 @@ impl Suite {
             fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
             machine.environment.push(("FLEXVOL_FAULTS_DIR".to_owned(), folder.display().to_string()));
             machine.shares.push(Share { folder, access: Access::Write });
-            machine.environment.extend(asked("FLEXVOL_FAULTS_WAYS"));
-        } else {
-            machine.environment.push(("FLEXVOL_FAULTS_WAYS".to_owned(), "1".to_owned()));
         }
+        let ways = asked(faults::WAYS).filter(|_| self.length == Length::Full);
+        machine.environment.push(ways.unwrap_or_else(|| faults::ways(self.length)));
         machine.environment.extend(asked("FLEXVOL_WALK"));
         machine.environment.extend(asked("FLEXVOL_WALK_SEED"));
         Ok(machine)

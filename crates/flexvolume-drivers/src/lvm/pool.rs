@@ -18,6 +18,10 @@ pub(crate) fn ensure(lvm: Lvm<'_>, place: &Place, pool: &PoolName, size: Option<
     let report = lookup::read(lvm, place, &format!("lv_name=\"{}\"", pool.as_str()))?;
     let subject = format!("{}/{}", place.vg.as_str(), pool.as_str());
     match (report.volumes.first(), size) {
+        // Made by an earlier call that got no further.
+        (Some(found), Some(_)) if is_pool(found) && is_unused(found) && found.when_full == "queue" => {
+            set(lvm, &subject)
+        }
         (Some(found), _) => fit(found, subject),
         (None, Some(size)) => {
             let needed = report.group.in_extents(size);
@@ -39,10 +43,22 @@ pub(crate) fn ensure(lvm: Lvm<'_>, place: &Place, pool: &PoolName, size: Option<
 fn make(lvm: Lvm<'_>, place: &Place, pool: &PoolName, size: u64) -> Result<()> {
     let (vg, name, size) = (place.vg.as_str(), pool.as_str(), format!("{size}b"));
     let subject = format!("{vg}/{name}");
-    let words = ["-y", "--type", "thin-pool", "-Zy", "--errorwhenfull", "y", "-L", &size, "-n", name, vg];
+    let words = ["-y", "--type", "thin-pool", "-Zy", "-L", &size, "-n", name, vg];
     lvm.change(&subject, "lvcreate", &words)?;
     hit("lvm.pool-created");
+    set(lvm, &subject)
+}
+
+/// (LVM 2.03.16 does not take these words when it makes the pool.)
+fn set(lvm: Lvm<'_>, subject: &str) -> Result<()> {
+    lvm.change(subject, "lvchange", &["--errorwhenfull", "y", subject])?;
+    hit("lvm.pool-set");
     Ok(())
+}
+
+/// Nobody has written to it.
+fn is_unused(pool: &LogicalVolume) -> bool {
+    hundredths(&pool.data_percent) == Some(0)
 }
 
 fn fit(found: &LogicalVolume, subject: String) -> Result<()> {
