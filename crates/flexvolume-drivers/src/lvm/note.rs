@@ -1,11 +1,11 @@
 //! What a look at an active volume found, noted on this node.
 //!
-//! The host calls `waitforattach` for every pod and in every retry. While the very same logical volume is active, with the
-//! same size, its answer is known: a UUID of LVM is never given twice. `mountdevice` asks LVM itself, so a note that is out
-//! of date mounts nothing and harms nothing. Only the one that follows at once on the `waitforattach` that asked takes its
+//! The host calls `waitforattach` again in every retry. While the very same logical volume is active, with the same size, its
+//! answer is known: a UUID of LVM is never given twice. `mountdevice` ends the note and asks LVM itself, so one that is out of
+//! date mounts nothing and harms nothing. Only where it follows at once on the `waitforattach` that asked, it takes that
 //! answer: it is as true as one that LVM gave a moment before the mount.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -87,14 +87,14 @@ pub(crate) fn read(directory: &Path, place: &Place) -> Option<Found> {
     (same_size && matches!(record.state, State::Ready(_))).then_some(Found { group, volume, record: *record })
 }
 
-/// What LVM itself has said a moment ago, if it was not taken already. (The time of the file says when LVM was asked.)
+/// What LVM itself has said a moment ago, once. The note is gone then: the next look is one at the group.
 pub(crate) fn take_fresh(directory: &Path, place: &Place) -> Option<Found> {
-    let file = File::options().write(true).open(file(directory, place)).ok()?;
-    let written = file.metadata().ok()?.modified().ok()?;
+    let written = fs::metadata(file(directory, place)).ok()?.modified().ok()?;
     // A clock that was set back makes it an error, and the note an old one.
     let is_fresh = SystemTime::now().duration_since(written).is_ok_and(|age| age < MOMENT);
-    file.set_modified(SystemTime::UNIX_EPOCH).ok()?;
-    is_fresh.then(|| read(directory, place)).flatten()
+    let found = read(directory, place);
+    forget(directory, place);
+    found.filter(|_| is_fresh)
 }
 
 #[cfg(test)]
@@ -118,10 +118,8 @@ mod tests {
         let note: Note = serde_json::from_slice(&fs::read(file(directory.path(), &place)).unwrap()).unwrap();
         assert_eq!((note.group, note.volume), (found.group, found.volume));
         assert!(read(directory.path(), &place).is_none());
-        let asked = || fs::metadata(file(directory.path(), &place)).unwrap().modified().unwrap();
-        assert!(asked().elapsed().unwrap() < Duration::from_secs(60));
         assert!(take_fresh(directory.path(), &place).is_none());
-        assert_eq!(asked(), SystemTime::UNIX_EPOCH);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
         for damaged in ["", "{", "{}", "null"] {
             fs::write(file(directory.path(), &place), damaged).unwrap();
             assert!(read(directory.path(), &place).is_none());

@@ -151,6 +151,7 @@ fn inside(wanted: &dyn Fn(&str) -> bool) -> ExitCode {
             }
         }
     }
+    document.write();
     close((passed, failed))
 }
 
