@@ -101,11 +101,14 @@ impl Backend for Lvms {
     }
 
     fn clean_up(&self, volume: &str, uid: &str) {
-        let names =
-            [&format!("fv.{volume}"), &ephemeral(uid), "fv.source", "filler", "marked", "aside", "tp"];
+        let names = [&format!("fv.{volume}"), &ephemeral(uid), "filler", "marked", "aside"];
         let select = names.map(|name| format!("lv_name={name}")).join(" || ");
+        // The pool goes with its last volume: LVM would remove the others with it.
         let script = format!(
-            "for n in 1 2 3 4 5; do lvremove -q -y -S '{select}' vg0 && exit; sleep 1; done 2>&1; exit 1"
+            "gone() {{ lvremove -q -y -S '{select}' vg0 || return; \
+             [ -n \"$(lvs --noheadings -S 'pool_lv=tp && lv_name!=fv.source' vg0)\" ] || \
+             lvremove -q -y -S 'lv_name=fv.source || lv_name=tp' vg0; }}; \
+             for n in 1 2 3 4 5; do gone && exit; sleep 1; done 2>&1; exit 1"
         );
         if std::panic::catch_unwind(|| tool("sh", &["-c", &script])).is_err() {
             eprintln!("the volumes of a case cannot be removed");

@@ -100,14 +100,14 @@ fn cases() -> Vec<Case> {
 fn inside(wanted: &dyn Fn(&str) -> bool) -> ExitCode {
     let memory = env::temp_dir();
     support::tool("mount", &["-t", "tmpfs", "-o", "mode=700", "faults", memory.to_str().unwrap()]);
-    // What does not hold is told with the cell's name, not as it happens.
-    std::panic::set_hook(Box::new(|_| {}));
     let depth = Depth::asked();
     match env::var("FLEXVOL_POWER_CUT").as_deref() {
         Ok("before") => power::before(&backends(), depth),
         Ok(_) => return close(power::after(&backends())),
         Err(_) => {}
     }
+    // What does not hold is told with the cell's name, not as it happens.
+    std::panic::set_hook(Box::new(|_| {}));
     let (mut passed, mut failed) = (0, 0);
     if let Some(why) = lvms::obstacle() {
         eprintln!("skipped: faults of logical volumes: {why}");
