@@ -37,7 +37,10 @@ impl Document {
     /// Writes a section for each driver that was tried.
     pub(crate) fn write(&self) {
         let Some(directory) = directory() else { return };
-        fs::write(directory.join("results.json"), serde_json::to_vec_pretty(&self.results).unwrap()).unwrap();
+        // Whole at any moment: the machine may be switched off.
+        let (results, new) = (directory.join("results.json"), directory.join("results.new"));
+        fs::write(&new, serde_json::to_vec_pretty(&self.results).unwrap()).unwrap();
+        fs::rename(new, results).unwrap();
         for backend in crate::backends() {
             let text = self.section(backend.name(), backend.matrix());
             fs::write(directory.join(format!("{}.md", backend.name())), text).unwrap();

@@ -150,9 +150,8 @@ pub(crate) fn after(backends: &[&dyn Backend]) -> (u32, u32) {
 
 fn document(results: &BTreeMap<(String, usize), (u32, u32)>) {
     let Some(directory) = env::var_os("FLEXVOL_FAULTS_DIR") else { return };
-    let mut text = "## Power cuts\n\nEach call is stopped at each of the driver's fail points, on a volume of its own; then \
-        the machine loses its power with whatever its\nkernel had not written, boots on the same disks, and the call is made \
-        again.\n\n| driver | step | points | converge |\n|---|---|---|---|\n"
+    let mut text = "## Power cuts\n\nEach call is stopped at fail points of the driver, a volume of its own for each; then the machine loses its \
+        power with whatever its kernel\nhad not written, boots on the same disks, and the call is made again.\n\n| driver | step | points | converge |\n|---|---|---|---|\n"
         .to_owned();
     for ((driver, step), (passed, failed)) in results {
         text += &format!("| `{driver}` | {} | {} | {passed} |\n", LVM.steps[*step].name(), passed + failed);
