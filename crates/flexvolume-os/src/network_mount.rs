@@ -49,6 +49,8 @@ pub struct NetworkMount {
     pub attributes: Attributes,
     /// A directory below what the file system's source names, instead of that.
     pub subdirectory: Option<Subdirectory>,
+    /// So many mounts are taken off the target, in use or not, once the new one is made and before it is put there.
+    pub replaces: usize,
 }
 
 /// A file system and its settings.
@@ -245,12 +247,14 @@ impl<'a> NetworkMounter<'a> {
         target: &Path,
         deadline: Duration,
     ) -> Result<Mounted, NetworkMountError> {
-        let before = self.stack(target)?.len();
+        let before = self.stack(target)?.len().saturating_sub(mount.replaces);
+        let old: Vec<_> = self.stack(target)?.into_iter().map(|mount| mount.id).collect();
         let job = Job::Mount { mount: mount.clone(), target: target.to_owned() };
         let run = self.run(&job, deadline);
         // Whatever became of the child: is it there?
         let appeared = self.stack(target)?.into_iter().nth(before).is_some_and(|found| {
-            mount.attempts.iter().any(|attempt| is_kin(&attempt.fs_type, &found.fs_type))
+            let kin = mount.attempts.iter().any(|attempt| is_kin(&attempt.fs_type, &found.fs_type));
+            kin && !old.contains(&found.id)
         });
         let (step, target) = (job.step(), target.to_owned());
         match (run, appeared) {

@@ -168,7 +168,8 @@ fn explain(address: SocketAddr, error: &io::Error, waited: Duration) -> Unreacha
     match (error.kind(), Errno::from_io_error(error)) {
         (io::ErrorKind::ConnectionRefused, _) => Unreachable::Refused { address },
         (io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock, _) => {
-            let waited = waited.max(Duration::from_secs(1));
+            // In whole seconds, as it is shown.
+            let waited = Duration::from_secs((waited + Duration::from_millis(500)).as_secs().max(1));
             Unreachable::Silent { address, waited }
         }
         _ => Unreachable::NoRoute { address, why: error.to_string() },

@@ -77,6 +77,7 @@ fn plain(file_system: FileSystem) -> NetworkMount {
         go_on: Vec::new(),
         attributes: Attributes::default(),
         subdirectory: None,
+        replaces: 0,
     }
 }
 
@@ -175,6 +176,15 @@ fn subdirectory(mounter: &NetworkMounter<'_>, target: &Path) {
     let root = fs::metadata(target).unwrap();
     assert_eq!((root.permissions().mode() & 0o7777, root.uid(), root.gid()), (0o2771, 1234, 567));
     assert_eq!(SystemMounter.table().unwrap().at(target).count(), 1);
+    // A new one in the place of that one, in use or not.
+    let held = fs::File::create(target.join("held")).unwrap();
+    let replacing = NetworkMount { replaces: 1, ..narrowed("c", Some(making)) };
+    mounter.mount(&replacing, target, PATIENCE).unwrap();
+    assert_eq!((top(target).root, SystemMounter.table().unwrap().at(target).count()), ("/c".into(), 1));
+    let impossible = NetworkMount { replaces: 1, ..narrowed("absent", None) };
+    mounter.mount(&impossible, target, PATIENCE).unwrap_err();
+    assert_eq!((top(target).root, SystemMounter.table().unwrap().at(target).count()), ("/c".into(), 1));
+    drop(held);
     assert_eq!(unmount(mounter, target, Server::Answers).unwrap(), Unmounted::Plainly);
 }
 

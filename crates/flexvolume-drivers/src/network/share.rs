@@ -12,6 +12,7 @@ use flexvolume_os::mountinfo::Mount;
 use flexvolume_os::network_mount::{
     Health, NetworkMount, NetworkMountError, NetworkMounter, Server, Unmounting,
 };
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{NetworkError, Result};
@@ -145,7 +146,7 @@ impl Shares<'_> {
         Ok(self.claims.remove(mount_dir)?)
     }
 
-    /// Makes a mount that has gone bad good again, by a new one on top of it: containers that receive mounts see it.
+    /// Makes a mount that has gone bad good again, by a new one.
     pub(crate) fn heal(&self, mount_dir: &Path, request: &impl Request) -> Result<()> {
         let lock = self.claims.lock(mount_dir)?;
         let outcome = self.heal_alone(mount_dir, request);
@@ -175,27 +176,16 @@ impl Shares<'_> {
                 return Err(not_healed(&sickness, why));
             }
         };
-        let reached = request.reach().map_err(|error| not_healed(&errno, error.to_string()))?;
-        self.replace(mount_dir, stack.len(), (request, &reached))
-            .map_err(|error| not_healed(&errno, error.to_string()))
-    }
-
-    /// Puts a new mount on the first one, in the place of an earlier attempt to heal it.
-    fn replace(
-        &self,
-        mount_dir: &Path,
-        height: usize,
-        (request, reached): (&impl Request, &Reached),
-    ) -> Result<()> {
-        let mounter = self.mounter();
-        for _ in 1..height {
-            mounter.detach(mount_dir)?;
-        }
+        let mut reached = request.reach().map_err(|error| not_healed(&errno, error.to_string()))?;
+        // On top of the first mount, containers that receive mounts see the new one. But the kernel takes away what is
+        // mounted on a directory that its server has removed.
+        let gone = errno.raw_os_error() == Some(Errno::STALE.raw_os_error());
+        reached.mount.replaces = if gone { stack.len() } else { stack.len() - 1 };
         self.claims.store(mount_dir, Holds { identity: request.identity() })?;
         hit("network.healing");
-        mounter
+        self.mounter()
             .mount(&reached.mount, mount_dir, MOUNTING)
-            .map_err(|error| request.explain(error, reached))
+            .map_err(|error| not_healed(&errno, request.explain(error, &reached).to_string()))
             .map(|_| ())
     }
 }

@@ -194,6 +194,7 @@ impl Request for NfsRequest {
             go_on: GO_ON.to_vec(),
             attributes: self.given.attributes,
             subdirectory: self.subdirectory.clone(),
+            replaces: 0,
         };
         Ok(Reached { address, mount })
     }

@@ -63,9 +63,7 @@ fn perform(job: &Job) -> Result<usize, Refusal> {
                 How::ByForce => UnmountFlags::FORCE,
                 How::Lazily => UnmountFlags::DETACH,
             };
-            #[expect(clippy::disallowed_methods, reason = "the one file that unmounts network file systems")]
-            let unmounted = rustix::mount::unmount(target, flags | UnmountFlags::NOFOLLOW);
-            unmounted.map(|()| 0).map_err(refused(Step::Unmount, ""))
+            unmount(target, flags).map(|()| 0).map_err(refused(Step::Unmount, ""))
         }
         Job::WriteBack { target } => {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -75,6 +73,12 @@ fn perform(job: &Job) -> Result<usize, Refusal> {
         }
         Job::Look { target } => look(target).map(|()| 0).map_err(refused(Step::Look, "")),
     }
+}
+
+fn unmount(target: &Path, flags: UnmountFlags) -> Result<(), Errno> {
+    #[expect(clippy::disallowed_methods, reason = "the one file that unmounts network file systems")]
+    let unmounted = rustix::mount::unmount(target, flags | UnmountFlags::NOFOLLOW);
+    unmounted
 }
 
 /// Past the cache: the attributes, and an entry of the directory, which some servers refuse when they still give those.
@@ -97,16 +101,24 @@ fn refused(step: Step, subject: &str) -> impl FnOnce(Errno) -> Refusal {
 
 fn mount_at(mount: &NetworkMount, target: &Path) -> Result<usize, Refusal> {
     // Opened first: whoever puts a symlink in its place meanwhile gains nothing.
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let onto = rustix::fs::open(target, flags, Mode::empty()).map_err(refused(Step::Target, ""))?;
+    let mut onto = open_target(target)?;
     let (attempt, made) = first_that_works(mount)?;
     let wrong = |refusal: Refusal| Refusal { attempt, ..refusal };
     let tree = match &mount.subdirectory {
         None => made,
-        Some(subdirectory) => narrow(&made, subdirectory, target).map_err(wrong)?,
+        Some(subdirectory) => narrow(&made, subdirectory).map_err(wrong)?,
     };
+    for _ in 0..mount.replaces {
+        unmount(target, UnmountFlags::DETACH).map_err(refused(Step::Unmount, "")).map_err(wrong)?;
+        onto = open_target(target).map_err(wrong)?;
+    }
     attach(&tree, onto.as_fd()).map_err(refused(Step::Attach, "")).map_err(wrong)?;
     Ok(attempt)
+}
+
+fn open_target(target: &Path) -> Result<OwnedFd, Refusal> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(target, flags, Mode::empty()).map_err(refused(Step::Target, ""))
 }
 
 fn first_that_works(mount: &NetworkMount) -> Result<(usize, OwnedFd), Refusal> {
@@ -229,7 +241,7 @@ impl<'a> KernelLog<'a> {
 ///
 /// Before Linux 6.15 only what is in a tree can be cloned, so it is put into the tree of a namespace that nobody else
 /// sees and that goes with the call.
-fn narrow(made: &OwnedFd, subdirectory: &Subdirectory, target: &Path) -> Result<OwnedFd, Refusal> {
+fn narrow(made: &OwnedFd, subdirectory: &Subdirectory) -> Result<OwnedFd, Refusal> {
     let home = subdirectory::namespace().map_err(refused(Step::Namespace, ""))?;
     if !subdirectory::is_single() {
         return Err(refused(Step::Namespace, "with a single thread")(Errno::INVAL));
@@ -238,17 +250,17 @@ fn narrow(made: &OwnedFd, subdirectory: &Subdirectory, target: &Path) -> Result<
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::PERM);
         refused(Step::Namespace, "")(errno)
     })?;
-    let tree = narrow_inside(made, subdirectory, target);
+    let tree = narrow_inside(made, subdirectory);
     subdirectory::enter(&home).map_err(refused(Step::Namespace, ""))?;
     tree
 }
 
-fn narrow_inside(made: &OwnedFd, subdirectory: &Subdirectory, target: &Path) -> Result<OwnedFd, Refusal> {
+fn narrow_inside(made: &OwnedFd, subdirectory: &Subdirectory) -> Result<OwnedFd, Refusal> {
     // Not private: an unmount by the host must still come here, for as long as this takes.
     let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", flags).map_err(refused(Step::Namespace, ""))?;
-    let open = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let onto = rustix::fs::openat(CWD, target, open, Mode::empty()).map_err(refused(Step::Target, ""))?;
+    // Anywhere will do, and the root is there; the target may be on a dead server itself.
+    let onto = open_target(Path::new("/"))?;
     attach(made, onto.as_fd()).map_err(refused(Step::Namespace, ""))?;
     let opened =
         subdirectory.open(made).map_err(|(part, errno)| refused(Step::Subdirectory, &part)(errno))?;

@@ -190,6 +190,7 @@ fn encode_mount(out: Writer, mount: &NetworkMount) -> Writer {
                 .list(&attempt.log_words, |out, word| out.text(word))
         });
     out.list(mount.subdirectory.as_slice(), |out, subdirectory| subdirectory.encode(out))
+        .number(mount.replaces)
 }
 
 fn decode_mount(input: &mut Reader<'_>) -> Option<NetworkMount> {
@@ -205,6 +206,7 @@ fn decode_mount(input: &mut Reader<'_>) -> Option<NetworkMount> {
             })
         })?,
         subdirectory: input.list(Subdirectory::decode)?.pop(),
+        replaces: input.number()?,
     })
 }
 
@@ -295,6 +297,7 @@ mod tests {
                 ..Attributes::default()
             },
             subdirectory: Some(Subdirectory::parse("a/b").unwrap()),
+            replaces: 2,
         };
         let jobs = [
             Job::Mount { mount, target: "/pods/a b\n".into() },

@@ -90,22 +90,6 @@ impl NetworkMounter<'_> {
         Err(NetworkMountError::Busy { target: target.to_owned() })
     }
 
-    /// Takes what is on top at `target` out of the tree, in use or not; programs that use it keep it alive.
-    ///
-    /// # Errors
-    /// [`NetworkMountError`]; then it is mounted still.
-    pub fn detach(&self, target: &Path) -> Result<(), NetworkMountError> {
-        let Some(top) = self.stack(target)?.pop() else { return Ok(()) };
-        match self.step(target, &top, (How::Lazily, ANSWERING))? {
-            Stepped::Gone => Ok(()),
-            Stepped::Busy => Err(NetworkMountError::Busy { target: target.to_owned() }),
-            Stepped::Late => {
-                let target = target.to_owned();
-                Err(NetworkMountError::Deadline { step: "detach", target, waited: ANSWERING })
-            }
-        }
-    }
-
     fn unmount_answering(&self, target: &Path, top: &Mount) -> Result<Unmounted, NetworkMountError> {
         if self.neighbours(top)?.is_empty() {
             self.write_back(target)?;
