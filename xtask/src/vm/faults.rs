@@ -46,6 +46,28 @@ deletevolume is `deletevolume` of a volume that is erased with zeros; publish an
 ephemeral driver, which make and remove a volume. Every creation includes making the file system.
 ";
 
+/// What stands above the parts of the other document, which are there once their drivers have been tried.
+const NETWORK_PREFACE: &str = "\
+# What was tried to break a mount of a server
+
+Each cell is a test: a step in the life of a mount, what becomes of its server, and what must hold. `cargo xtask vm --full` runs
+them all in a virtual machine against real servers on a second host and writes this page; in brackets stand the number of ways in
+which it was tried, and how long the longest call took in that machine, which is emulated. `cargo xtask vm` runs some of them.
+
+In every cell, besides what it says: each call comes back within 30 s, an unmount of a silent server within 10 s; the mount table is
+what the reply says; no process of the driver is left, in whatever state; a secret that is passed is in no argument or environment of
+any other process, in no answer and in no record; another mount of the same server stays and serves again; when the fault is gone,
+every next call succeeds, and no record is left. *Refuses*: the call fails and says why. *Succeeds*: it succeeds in spite of the fault.
+*Converges*: either.
+
+The steps: mount, with the fault there before; unmount, of a mount that was well before the fault, once beside another mount of the
+same file system and once alone; return: the fault comes and goes while it is mounted, and the mount must serve again, by itself or
+after `heal`.
+";
+
+/// Parts of that document, in its order.
+const NETWORK_PARTS: [&str; 4] = ["network-nfs.md", "network-cifs.md", "network-nbd.md", "network-iscsi.md"];
+
 /// The cells that run, as the beginnings of their names. The ones of loop files run on this machine, too.
 pub(super) fn filters(length: Length) -> &'static str {
     match length {
@@ -64,5 +86,13 @@ pub(super) fn write_document(results: &Path) -> Result<()> {
         text += &part;
     }
     let file = documents().join("faults-lvm.md");
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Puts the parts of the drivers of remote storage together, of those that have been tried.
+pub(super) fn write_network_document(results: &Path) -> Result<()> {
+    let parts = NETWORK_PARTS.iter().filter_map(|part| fs::read_to_string(results.join(part)).ok());
+    let text = parts.fold(NETWORK_PREFACE.to_owned(), |text, part| text + "\n" + &part);
+    let file = documents().join("faults-network.md");
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
 }

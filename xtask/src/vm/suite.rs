@@ -92,6 +92,7 @@ impl Suite {
         matrix.iter().try_for_each(|program| self.two_lives(program))?;
         document()?;
         self.tests(&rest)?;
+        network_document()?;
         pod.iter().try_for_each(|program| self.two_lives(program))
     }
 
@@ -175,7 +176,13 @@ fn results() -> PathBuf {
 
 /// Writes the document of the matrix.
 pub(super) fn document() -> Result<()> {
-    faults::write_document(&results())
+    faults::write_document(&results())?;
+    network_document()
+}
+
+/// Writes the one of the drivers of remote storage.
+fn network_document() -> Result<()> {
+    faults::write_network_document(&results())
 }
 
 /// The folder of the documents.
