@@ -32,7 +32,8 @@ const PREFACE: &str = "\
 Each cell is a test: a step in the life of a volume, a fault, and what must hold. `cargo xtask vm --full` runs them all in a
 virtual machine with device-mapper and writes this page; a number in brackets says in how many ways the fault was brought
 about: two of its ways at most, taken from all over them; more with `FLEXVOL_FAULTS_WAYS=20 cargo xtask vm --full`. `cargo
-xtask test` runs those of the loop drivers on any Linux, and `cargo xtask vm` some of the others.
+xtask test` runs those of the loop drivers on any Linux, and `cargo xtask vm` some of the others. A run of some of the cells
+leaves what earlier ones have found of the others.
 
 In every cell, besides what it says: no byte of a previous owner is visible in the volume, no byte that was written and
 synced is lost, nothing that belongs to somebody else has changed, and no device, mount, file or volume is left over.
