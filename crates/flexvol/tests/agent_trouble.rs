@@ -73,6 +73,34 @@ fn a_directory_of_manifests_that_vanishes_takes_nothing_away() {
 }
 
 #[test]
+fn a_secret_that_changes_under_a_mounted_pod_is_told_and_nothing_is_lost() {
+    if !in_namespaces("a_secret_that_changes_under_a_mounted_pod_is_told_and_nothing_is_lost") {
+        return;
+    }
+    let node = node();
+    let secret = |value: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: key}}\ntype: example.com/memory\nstringData: {{password: {value}}}\n"
+        );
+        node.put("key.yaml", &text);
+    };
+    secret("hunter2");
+    let agent = node.start();
+    let volume = "  - {name: data, flexVolume: {driver: example.com/memory, secretRef: {name: key}}}\n";
+    node.put("web.yaml", &format!("{}{volume}", pod_text("web", "example.com/memory", &[])));
+    node.wait_for_mounts(&["web/data"]);
+    assert!(!node.report().contains("SecretChanged"), "it was new, not changed");
+    secret("hunter3");
+    node.wait_until("it is told", || node.report().contains("SecretChanged"));
+    assert_eq!(node.mounts(), ["web/data"]);
+    fs::remove_file(node.manifest("key")).unwrap();
+    node.wait_until("it is told again", || node.report().matches("SecretChanged").count() >= 2);
+    assert_eq!(node.mounts(), ["web/data"]);
+    assert!(!node.report().contains("hunter"), "{}", node.report());
+    agent.stop();
+}
+
+#[test]
 fn what_somebody_unmounts_or_keeps_is_seen() {
     if !in_namespaces("what_somebody_unmounts_or_keeps_is_seen") {
         return;

@@ -34,7 +34,7 @@ impl Reading {
 }
 
 /// A Kubernetes Secret.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretObject {
     /// Its `type`; must equal the driver's name.
     pub kind: String,

@@ -217,7 +217,8 @@ impl Agent {
             self.journal.tell(Event::new("StateWriteFailed").saying(&said));
         }
         if let Some(secrets) = update.secrets {
-            self.secrets.replace(secrets);
+            let changed = self.secrets.replace(secrets);
+            changed.iter().for_each(|(namespace, name)| self.tell_changed_secret(namespace, name));
         }
         for (pod, wish) in &update.wishes {
             let notices = self.reconciler.set_pod(pod, wish, now);
@@ -228,6 +229,21 @@ impl Agent {
             self.populated = true;
             self.reconciler.populated(now);
             notify::tell(&ServiceState::Ready);
+        }
+    }
+
+    /// One event for all volumes: thousands may share a Secret.
+    fn tell_changed_secret(&mut self, namespace: &str, name: &str) {
+        let mut holders = self.reconciler.mounted_with_secret(namespace, name);
+        if let Some(VolumeKey { pod, volume, .. }) = holders.next() {
+            let others = match holders.count() {
+                0 => String::new(),
+                count => format!(" and {count} more"),
+            };
+            let said = format!(
+                "Secret {namespace}/{name} has changed or is gone, and volume {volume} of pod {pod}{others} stays as it was mounted with it; what it is now applies when it is mounted again"
+            );
+            self.journal.tell(Event::new("SecretChanged").saying(&said));
         }
     }
 

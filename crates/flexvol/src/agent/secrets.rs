@@ -11,8 +11,12 @@ use crate::secrets::ManifestSecrets;
 pub(super) struct CurrentSecrets(Arc<Mutex<ManifestSecrets>>);
 
 impl CurrentSecrets {
-    pub(super) fn replace(&self, secrets: ManifestSecrets) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = secrets;
+    /// Namespaces and names of those that volumes may have been mounted with as they are no longer.
+    pub(super) fn replace(&self, secrets: ManifestSecrets) -> Vec<(String, String)> {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = secrets.not_as_in(&current).cloned().collect();
+        *current = secrets;
+        changed
     }
 }
 

@@ -150,6 +150,18 @@ impl Reconciler {
         })
     }
 
+    /// The volumes that pods shall have and that were mounted with this Secret, or are being mounted now.
+    pub fn mounted_with_secret<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> impl Iterator<Item = VolumeKey> + 'a {
+        self.pods.iter().flat_map(move |(pod, volumes)| {
+            let holds = move |volume: &Volume| volume.holds_secret(namespace, name);
+            volumes.iter().filter(move |(_, volume)| holds(volume)).map(|(name, _)| key_of(pod, name))
+        })
+    }
+
     /// Tells that a volume that counted as mounted is not.
     pub fn lost(&mut self, key: &VolumeKey, now: Instant) -> Option<Notice> {
         let volume = self.get_mut(key)?;

@@ -8,7 +8,7 @@ use flexvolume::{Access, DriverName, PodUid, VolumeName};
 
 use super::*;
 use crate::lifecycle::{Keeper, Known};
-use crate::spec::{Source, VolumeSpec};
+use crate::spec::{SecretReference, Source, VolumeSpec};
 
 const DRIVER: &str = "example.com/memory";
 
@@ -361,6 +361,21 @@ fn what_is_described_otherwise_while_mounted_is_told_and_left() {
     let notices = world.wish("a", &pod("a", changed));
     assert_eq!(notices, [Notice { key: key("a", "data"), kind: NoticeKind::ChangedWhileMounted }]);
     assert_eq!(world.begun(), []);
+}
+
+#[test]
+fn volumes_are_found_by_the_secret_that_they_were_mounted_with() {
+    let mut world = World::new();
+    let mut volumes = inline(&["data", "plain"]);
+    volumes[0].spec.secret = Some(SecretReference { namespace: None, name: "key".to_owned() });
+    world.wish("a", &pod("a", volumes));
+    let found =
+        |world: &World, namespace| world.reconciler.mounted_with_secret(namespace, "key").collect::<Vec<_>>();
+    assert_eq!(found(&world, "default"), [], "no driver has been given it yet");
+    world.begun();
+    world.mounts(&key("a", "data"));
+    assert_eq!(found(&world, "default"), [key("a", "data")]);
+    assert_eq!(found(&world, "other"), []);
 }
 
 #[test]

@@ -92,6 +92,18 @@ impl Volume {
         pod.volumes.get(*position).map(|volume| &volume.spec)
     }
 
+    /// Whether a driver has been given this Secret for it, or is being given it.
+    pub(super) fn holds_secret(&self, namespace: &str, name: &str) -> bool {
+        let Wish::Mounted { pod, .. } = &self.wish else { return false };
+        let given = matches!(self.actual, Actual::Mounted(_)) || self.running.is_some();
+        let secret = self.wanted().and_then(|spec| spec.secret.as_ref());
+        given
+            && secret.is_some_and(|secret| {
+                let of = secret.namespace.as_ref().unwrap_or(&pod.pod.namespace);
+                (of.as_str(), secret.name.as_str()) == (namespace, name)
+            })
+    }
+
     /// What is to be done, whether or not it can be done now.
     pub(super) fn needed(&self) -> Option<Operation> {
         match (&self.wish, self.actual) {
