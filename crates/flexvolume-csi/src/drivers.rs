@@ -22,6 +22,9 @@ use crate::serve::{Ending, serve};
 const SETTLE: Duration = Duration::from_millis(100);
 /// How long the watcher waits at a time.
 const POLL: Duration = Duration::from_secs(60);
+/// How long a bridge that was killed is given to let go of its lock: a driver that it was just starting holds that too,
+/// until the program runs.
+const LET_GO: Duration = Duration::from_secs(2);
 
 /// The drivers that are served now.
 pub(crate) struct Drivers {
@@ -63,7 +66,7 @@ impl Drivers {
         flexvolume_host::os::atomic::create_directories(&books, 0o700)
             .map_err(Failure::system("make the directory", &books))?;
         let lock_file = books.join(format!("{}.lock", self.around.mode.as_str()));
-        let lock = Lock::acquire(&lock_file, Duration::ZERO)?;
+        let lock = Lock::acquire(&lock_file, LET_GO)?;
         let settings = self.config.settings_of(driver);
         let bridge = Bridge::open((name.clone(), driver.clone()), settings, self.around.clone())?;
         let bridge = Arc::new(bridge);
