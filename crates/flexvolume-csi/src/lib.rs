@@ -9,6 +9,7 @@
 //! This is the only async crate; drivers are run on blocking threads.
 
 mod args;
+mod authority;
 mod book;
 mod bridge;
 mod config;

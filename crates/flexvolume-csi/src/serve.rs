@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tokio::sync::watch;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
+use crate::authority::Renamed;
 use crate::rpc::{Endpoint, Routes};
 use crate::socket::Socket;
 
@@ -52,7 +54,7 @@ async fn serve_once<R: Routes>(socket: Socket, listener: UnixListener, (routes, 
     let (stop, stopped) = watch::channel(false);
     let server = Server::builder().max_concurrent_streams(STREAMS).serve_with_incoming_shutdown(
         Endpoint(Arc::clone(routes)),
-        UnixListenerStream::new(listener),
+        UnixListenerStream::new(listener).map(|accepted| accepted.map(Renamed::new)),
         ended(stopped),
     );
     let mut server = tokio::spawn(server);

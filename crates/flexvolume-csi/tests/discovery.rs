@@ -43,6 +43,48 @@ fn drivers_are_registered_when_they_come_and_not_when_they_are_gone() {
     assert!(bridge.path(first).exists());
 }
 
+/// Kubelet v1.37 names the socket's path, percent-encoded, where an authority belongs.
+#[test]
+fn a_client_that_calls_the_socket_by_its_path_is_answered() {
+    use std::io::{Read as _, Write as _};
+
+    if cannot_mount("a_client_that_calls_the_socket_by_its_path_is_answered") {
+        return;
+    }
+    let mut bridge = Bridge::prepare(false, &[]);
+    bridge.run();
+    let socket = "kubelet/plugins_registry/shell.test-reg.sock";
+    bridge.wait_for(socket);
+    let mut fields = Vec::new();
+    for (name, value) in [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/pluginregistration.Registration/GetInfo"),
+        (":authority", "%2Fvar%2Flib%2Fkubelet%2Fplugins_registry%2Fshell.test-reg.sock"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ] {
+        fields.push(0);
+        for text in [name, value] {
+            fields.push(u8::try_from(text.len()).unwrap());
+            fields.extend(text.as_bytes());
+        }
+    }
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    bytes.extend([0, 0, u8::try_from(fields.len()).unwrap(), 1, 4, 0, 0, 0, 1]);
+    bytes.extend(fields);
+    bytes.extend([0, 0, 5, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
+    let mut stream = std::os::unix::net::UnixStream::connect(bridge.path(socket)).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    stream.write_all(&bytes).unwrap();
+    let (mut answer, mut piece) = (Vec::<u8>::new(), [0; 1024]);
+    while !answer.windows(9).any(|window| window == b"CSIPlugin") {
+        let count = stream.read(&mut piece).unwrap();
+        assert!(count > 0, "the bridge hung up: {answer:?}");
+        answer.extend(&piece[..count]);
+    }
+}
+
 #[test]
 fn a_driver_that_fails_is_served_and_says_so_when_it_was_asked_for() {
     if cannot_mount("a_driver_that_fails_is_served_and_says_so_when_it_was_asked_for") {
