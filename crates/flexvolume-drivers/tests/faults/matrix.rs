@@ -200,7 +200,8 @@ const LOOP_ROWS: &[Row] = &[
         fault: Fault::NoSpace,
         how: "the pool's disk has 0, 4 KiB, 64 KiB, 1 MiB or all but 4 KiB of the volume's size left",
         cells: &[
-            Converges, Converges, Converges, Converges, Converges, Succeeds, Succeeds, Converges, Succeeds,
+            // What is erased first must be on record as being removed, for which there may be no block.
+            Converges, Converges, Converges, Converges, Converges, Succeeds, Converges, Converges, Succeeds,
         ],
     },
     Row {
