@@ -8,6 +8,7 @@
 
 mod bench;
 mod chaos;
+mod cluster;
 mod csi_sanity;
 mod demo;
 mod drivers;
@@ -39,6 +40,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Kubernetes' own suite for CSI drivers against the bridge, with drivers of all shapes
     CsiSanity(csi_sanity::Arguments),
+    /// The bridge under a real kubelet, beside kubelet's own FlexVolume
+    Cluster(cluster::Arguments),
     /// Speed, size and memory, each with its goal
     Bench(bench::Arguments),
     /// The agent among random operations, against a model
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Drivers(arguments) => drivers::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::CsiSanity(arguments) => csi_sanity::run(&arguments),
+        Command::Cluster(arguments) => cluster::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Chaos(arguments) => chaos::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
