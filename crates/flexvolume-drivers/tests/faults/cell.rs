@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::matrix::{Expect, Fault, Step};
+use crate::matrix::{Fault, Step};
 use crate::shims::{Death, Fate, Shims, can_trace};
 use crate::stage::{Backend, Injection, Stage, secret_block};
 use crate::support::{Answer, answer, tool};
+use crate::table::Expect;
 
 /// What came of a cell.
 #[derive(Debug)]

@@ -22,6 +22,8 @@ mod shims;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/table.rs"]
+mod table;
 mod walk;
 
 use std::env;
@@ -31,8 +33,8 @@ use cell::{Depth, References, Verdict};
 use document::Document;
 use loops::Loops;
 use lvms::Lvms;
-use matrix::{Expect, case_name};
 use stage::Backend;
+use table::{Expect, case_name};
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -91,7 +93,12 @@ fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for backend in backends() {
         for (step, fault, expect) in backend.matrix().cells() {
-            cases.push((case_name(backend.name(), step, fault), backend, step, (fault, expect)));
+            cases.push((
+                case_name(backend.name(), step.name(), fault.name()),
+                backend,
+                step,
+                (fault, expect),
+            ));
         }
     }
     cases

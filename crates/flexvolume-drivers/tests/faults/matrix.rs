@@ -1,4 +1,7 @@
 //! The matrix: what is done to a volume, what goes wrong meanwhile, and what must hold then.
+//! Always, besides: no byte of a previous owner is visible, no own byte is lost, no foreign volume is changed, nothing is left over.
+
+use crate::table::Expect;
 
 /// A step in the life of a volume: one call-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,20 +105,6 @@ impl Fault {
             Fault::Busy => "busy",
         }
     }
-}
-
-/// What must hold. Always, besides: no byte of a previous owner is visible, no own byte is lost, no foreign volume is
-/// changed, nothing is left over.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Expect {
-    /// The call may fail. When the fault is gone, the next call succeeds, and so does the one after it.
-    Converges,
-    /// The call fails with all of these words and changes nothing; when the fault is gone, the next call succeeds.
-    Refuses(&'static [&'static str]),
-    /// The call succeeds in spite of the fault.
-    Succeeds,
-    /// There is no such case, because …
-    Never(&'static str),
 }
 
 /// A fault, and what is expected of each step.
@@ -458,8 +447,3 @@ const LVM_ROWS: &[Row] = &[
         ],
     },
 ];
-
-/// A word that a filter can be matched with: `loop create driver-killed`.
-pub(crate) fn case_name(subject: &str, step: Step, fault: Fault) -> String {
-    format!("{subject}/{}/{}", step.name(), fault.name())
-}

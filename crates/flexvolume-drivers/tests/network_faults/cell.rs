@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::matrix::{Expect, Fault, Step};
+use crate::matrix::{Fault, Step};
 use crate::stage::{Backend, CALL, SILENT_UNMOUNT, Stage};
 use crate::support::Answer;
+use crate::table::Expect;
 
 /// How long a server that is back may take to serve again: the kernel tries every minute.
 const BACK: Duration = Duration::from_secs(90);

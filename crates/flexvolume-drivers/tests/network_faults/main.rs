@@ -22,15 +22,18 @@ mod nfs;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/table.rs"]
+mod table;
 
 use std::env;
 use std::process::ExitCode;
 
 use cell::Verdict;
 use document::Document;
-use matrix::{Expect, Length, STEPS, case_name};
+use matrix::{Length, STEPS};
 use nfs::Nfs;
 use stage::Backend;
+use table::{Expect, case_name};
 
 /// The drivers that are tried.
 fn backends() -> Vec<&'static dyn Backend> {
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
         stage::server(&["start", backend.server()]);
         for row in backend.rows() {
             for (step, expect) in STEPS.into_iter().zip(row.cells) {
-                let name = case_name(backend.name(), step, row.fault);
+                let name = case_name(backend.name(), step.name(), row.fault.name());
                 if matches!(expect, Expect::Never(_)) || !wanted(&name, row.length) {
                     continue;
                 }

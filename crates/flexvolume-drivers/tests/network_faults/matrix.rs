@@ -1,5 +1,7 @@
 //! The matrix: what is done to a mount, what becomes of its server meanwhile, and what must hold then.
 
+use crate::table::Expect;
+
 /// A step in the life of a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -79,19 +81,6 @@ impl Fault {
     }
 }
 
-/// What must hold of the call. Always, besides: what the crate of this test says at its top.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Expect {
-    /// It may fail. When the fault is gone, the next call succeeds, and so does the one after it.
-    Converges,
-    /// It fails with all of these words; when the fault is gone, the next call succeeds.
-    Refuses(&'static [&'static str]),
-    /// It succeeds in spite of the fault.
-    Succeeds,
-    /// There is no such case, because …
-    Never(&'static str),
-}
-
 /// A fault, and what is expected of each step.
 pub(crate) struct Row {
     pub(crate) fault: Fault,
@@ -108,9 +97,4 @@ pub(crate) struct Row {
 pub(crate) enum Length {
     Quick,
     Full,
-}
-
-/// The name of a cell.
-pub(crate) fn case_name(backend: &str, step: Step, fault: Fault) -> String {
-    format!("{backend}/{}/{}", step.name(), fault.name())
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::matrix::Expect::{Converges, Never, Refuses, Succeeds};
 use crate::matrix::{Fault, Length, Row};
 use crate::stage::{Backend, server};
 use crate::support::Program;
+use crate::table::Expect::{Converges, Never, Refuses, Succeeds};
 
 pub(crate) struct Nfs;
 
