@@ -149,13 +149,14 @@ impl Manifests {
             }
             News::Text(text) => text,
         };
-        let reading = self.reading;
-        let asked = self.asked_before(&name);
+        let content = content_of(&name, text, self.reading);
+        // Only an empty file needs the answer, for which all pods are looked at.
+        let takes_away = matches!(content, Ok(Content::Nothing)) && self.asked_before(&name);
         self.claims.give_up(&name, self.pods_of(&name));
         let file = self.file(name.clone());
         let was_linked = file.is_linked();
-        match content_of(&name, text, reading) {
-            Ok(Content::Nothing) if asked => {
+        match content {
+            Ok(Content::Nothing) if takes_away => {
                 file.trouble = Some(format!("{name}: is empty; what it asked for stays until it is removed"));
             }
             Ok(content) => {
