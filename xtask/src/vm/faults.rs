@@ -93,7 +93,11 @@ pub(super) fn write_document(results: &Path) -> Result<()> {
 /// Puts the parts of the drivers of remote storage together, of those that have been tried.
 pub(super) fn write_network_document(results: &Path) -> Result<()> {
     let parts = NETWORK_PARTS.iter().filter_map(|part| fs::read_to_string(results.join(part)).ok());
-    let text = parts.fold(NETWORK_PREFACE.to_owned(), |text, part| text + "\n" + &part);
+    let parts: Vec<_> = parts.collect();
+    if parts.is_empty() {
+        return Ok(());
+    }
+    let text = parts.iter().fold(NETWORK_PREFACE.to_owned(), |text, part| text + "\n" + part);
     let file = documents().join("faults-network.md");
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
 }
