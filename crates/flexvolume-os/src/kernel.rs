@@ -124,6 +124,84 @@ unsafe impl ioctl::Ioctl for GetFree {
     }
 }
 
+/// The keys of `IOC_PR_REGISTER`: `struct pr_registration` of Linux `include/uapi/linux/pr.h`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PrRegistration {
+    pub(crate) old_key: u64,
+    pub(crate) new_key: u64,
+    pub(crate) flags: u32,
+    pub(crate) padding: u32,
+}
+
+/// `struct pr_reservation`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PrReservation {
+    pub(crate) key: u64,
+    pub(crate) kind: u32,
+    pub(crate) flags: u32,
+}
+
+/// `struct pr_preempt`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PrPreempt {
+    pub(crate) old_key: u64,
+    pub(crate) new_key: u64,
+    pub(crate) kind: u32,
+    pub(crate) flags: u32,
+}
+
+/// One of the `IOC_PR_*`, which read a structure and answer by their return value too: a positive one is the status that
+/// the device has given.
+struct PersistentReservation<const NUMBER: u8, T>(T);
+
+// SAFETY: the kernel reads one `T`, whose size is in the opcode, and writes nothing.
+unsafe impl<const NUMBER: u8, T> ioctl::Ioctl for PersistentReservation<NUMBER, T> {
+    type Output = ioctl::IoctlOutput;
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> ioctl::Opcode {
+        ioctl::opcode::write::<T>(b'p', NUMBER)
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        (&raw mut self.0).cast()
+    }
+
+    unsafe fn output_from_ptr(
+        output: ioctl::IoctlOutput,
+        _: *mut c_void,
+    ) -> rustix::io::Result<Self::Output> {
+        Ok(output)
+    }
+}
+
+/// `IOC_PR_REGISTER`: the status of the device, 0 for success.
+pub(crate) fn pr_register(device: &File, registration: PrRegistration) -> io::Result<c_int> {
+    // SAFETY: see `PersistentReservation`; a device without reservations answers EOPNOTSUPP or ENOTTY.
+    Ok(unsafe { ioctl::ioctl(device, PersistentReservation::<200, _>(registration)) }?)
+}
+
+/// `IOC_PR_RESERVE`.
+pub(crate) fn pr_reserve(device: &File, reservation: PrReservation) -> io::Result<c_int> {
+    // SAFETY: as above.
+    Ok(unsafe { ioctl::ioctl(device, PersistentReservation::<201, _>(reservation)) }?)
+}
+
+/// `IOC_PR_RELEASE`.
+pub(crate) fn pr_release(device: &File, reservation: PrReservation) -> io::Result<c_int> {
+    // SAFETY: as above.
+    Ok(unsafe { ioctl::ioctl(device, PersistentReservation::<202, _>(reservation)) }?)
+}
+
+/// `IOC_PR_PREEMPT_ABORT`.
+pub(crate) fn pr_preempt_abort(device: &File, preemption: PrPreempt) -> io::Result<c_int> {
+    // SAFETY: as above.
+    Ok(unsafe { ioctl::ioctl(device, PersistentReservation::<204, _>(preemption)) }?)
+}
+
 unsafe extern "C" {
     /// syscall(2) of the C library that std links anyway, for calls that it has no name for yet.
     fn syscall(number: c_long, ...) -> c_long;

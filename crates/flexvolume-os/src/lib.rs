@@ -55,6 +55,7 @@ pub mod network_mount;
 pub mod orphan;
 pub mod reach;
 mod references;
+pub mod reservation;
 pub mod runner;
 pub mod signals;
 pub mod socket;
