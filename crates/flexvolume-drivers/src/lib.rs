@@ -37,6 +37,7 @@ mod network;
 mod nfs;
 mod pool;
 mod record;
+mod remote_disk;
 mod removal;
 mod request;
 mod room;
@@ -53,6 +54,7 @@ pub use lvm::{LvmDriver, LvmEphemeral, LvmError};
 pub use nbd::{NbdDriver, NbdError};
 pub use network::NetworkError;
 pub use nfs::Nfs;
+pub use remote_disk::DiskError;
 pub use scratch::Scratch;
 
 /// The directory in which drivers keep what must survive a reboot: `FLEXVOL_STATE_DIR`, or `/var/lib/flexvol`.

@@ -5,6 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use flexvolume_os::reach::Host;
 
+use crate::remote_disk::RemoteDisk;
+
 /// The port of NBD.
 pub(crate) const PORT: u16 = 10809;
 
@@ -85,6 +87,18 @@ impl fmt::Display for Target {
     }
 }
 
+impl RemoteDisk for Target {
+    /// Neither part holds a newline that the other could be taken for: an address has none.
+    fn identity(&self) -> String {
+        format!("{}\n{}", self.address, self.export)
+    }
+
+    fn of_identity(text: &str) -> Option<Self> {
+        let (address, export) = text.split_once('\n')?;
+        Some(Self { address: Address::parse(address).ok()?, export: export.to_owned() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +118,16 @@ mod tests {
             assert_eq!(address.to_string(), written);
             assert_eq!(Address::parse(written).unwrap(), address);
         }
+    }
+
+    #[test]
+    fn an_identity_leads_back_to_the_export() {
+        for (server, export) in [("storage", ""), ("::1", "a\nb"), ("unix:/run/nbd.sock", "\n")] {
+            let target = Target { address: Address::parse(server).unwrap(), export: export.to_owned() };
+            assert_eq!(Target::of_identity(&target.identity()), Some(target));
+        }
+        assert_eq!(Target::of_identity("storage"), None);
+        assert_eq!(Target::of_identity("a b\nexport"), None);
     }
 
     #[test]

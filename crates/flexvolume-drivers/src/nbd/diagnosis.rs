@@ -11,10 +11,10 @@ use super::address::Address;
 use super::error::{NbdError, Result, of_address};
 use super::link::{Node, device_of, link_of};
 use super::protocol;
-use super::record::State;
 use super::session::Session;
 use crate::diagnosis::file_system_tools;
 use crate::error::RequestError;
+use crate::remote_disk::State;
 use crate::request::refuse_unknown;
 
 const ADDRESS: &str = "address";

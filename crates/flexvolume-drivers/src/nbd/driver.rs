@@ -6,7 +6,6 @@ use std::time::Duration;
 use flexvolume::{Attachment, Capabilities, DeviceMount, Driver, Error, Expansion, Finding, Options};
 use flexvolume_os::{System, nbd};
 
-use super::claims::Claims;
 use super::diagnosis;
 use super::error::{NbdError, Result};
 use super::grow::{self, Grow};
@@ -17,6 +16,7 @@ use super::record::Shelf;
 use super::refusal::Kind;
 use super::request::NbdRequest;
 use super::session::Session;
+use crate::remote_disk::Claims;
 
 /// How long the controller waits for a server that it may have no way to.
 const GLANCE: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ impl NbdDriver {
     /// The driver, with its records in the directory `nbd` of `state`.
     #[must_use]
     pub fn new(system: System, state: &Path) -> Self {
-        Self { system, shelf: Shelf::new(state), claims: Claims::new(state) }
+        Self { system, shelf: Shelf::new(state, "nbd"), claims: Claims::new(state, "nbd") }
     }
 
     fn node(&self) -> Node<'_> {
@@ -45,10 +45,11 @@ impl NbdDriver {
     }
 
     fn attach_volume(&self, request: &NbdRequest, node: &str) -> Result<()> {
-        if !self.claims.has(request, node)? {
+        let wanted = request.wanted();
+        if !self.claims.has(&wanted, node)? {
             look(request)?;
         }
-        self.claims.admit(request, node)
+        Ok(self.claims.admit(&wanted, node)?)
     }
 
     fn connect(&self, request: &NbdRequest) -> Result<PathBuf> {
@@ -65,14 +66,14 @@ impl NbdDriver {
             for (target, _) in here {
                 let _lock = self.shelf.lock(&target)?;
                 match self.shelf.load(&target)? {
-                    Some(record) if record.connection.is_some() => {
+                    Some(record) if record.link.connection.is_some() => {
                         self.node().disconnect(&target, record)?;
                     }
                     _ => {}
                 }
             }
         }
-        self.claims.release(volume, node)
+        Ok(self.claims.release(volume, node)?)
     }
 
     /// Connects a volume again whose server was away; it may be of another node.
@@ -125,7 +126,11 @@ impl Driver for NbdDriver {
         let request = NbdRequest::read(options)?;
         // Whoever wants to know more asks `diagnose`: an error here would hide the node's other volumes.
         let _ = self.repair(&request);
-        Ok(if self.claims.has(&request, node)? { Attachment::Attached } else { Attachment::Detached })
+        Ok(if self.claims.has(&request.wanted(), node).map_err(NbdError::from)? {
+            Attachment::Attached
+        } else {
+            Attachment::Detached
+        })
     }
 
     fn wait_for_attach(

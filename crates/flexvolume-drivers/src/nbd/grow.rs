@@ -7,12 +7,14 @@ use std::time::Duration;
 use flexvolume_os::failpoint::hit;
 use flexvolume_os::nbd::{self, Change};
 
+use super::address::Target;
 use super::error::{NbdError, Result};
 use super::link::{Connected, Node};
-use super::mount;
 use super::protocol::Intent;
+use super::record::Record;
 use super::request::NbdRequest;
 use super::session::Session;
+use crate::remote_disk::{DiskError, any_mount, fill};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const SECTOR: usize = 512;
@@ -31,27 +33,23 @@ pub(crate) fn grow(node: Node<'_>, request: &NbdRequest, wanted: u64, which: Gro
     let _lock = node.shelf.lock(target)?;
     let mut connected = node.connected(target)?;
     node.keep(target, &mut connected.record, PATIENCE)?;
-    let mut size = size_of(&connected);
+    let mut size = connected.record.link.size();
     if size < wanted {
         size = follow(node, request, &mut connected, wanted)?;
     }
     if which == Grow::Both {
         let device = nbd::device(connected.index);
-        let found = mount::any_mount(node, &device)?.ok_or_else(|| {
+        let found = any_mount(node.system, &device)?.ok_or_else(|| {
             not_grown(request, "is not mounted here: mount the volume, then grow its file system".to_owned())
         })?;
-        mount::fill(node, request.fs_type, &device, &found.mount_point)?;
-        mount::note_growth(node, target, &mut connected.record, false)?;
+        fill(node.system, request.file_system.fs_type, (&device, &found.mount_point))?;
+        note_growth(node, target, &mut connected.record, false)?;
     }
     Ok(size)
 }
 
-fn size_of(connected: &Connected) -> u64 {
-    connected.record.connection.as_ref().map(|connection| connection.size).unwrap_or_default()
-}
-
 fn not_grown(request: &NbdRequest, why: String) -> NbdError {
-    NbdError::NotGrown { subject: request.target.to_string(), why }
+    DiskError::NotGrown { subject: request.target.to_string(), why }.into()
 }
 
 /// Tells the kernel the export's new size, and takes it back if the server does not stand by it: some serve a connection
@@ -65,9 +63,9 @@ fn follow(node: Node<'_>, request: &NbdRequest, connected: &mut Connected, wante
         let why = format!("has {} bytes: enlarge it to {wanted} at the server first", export.size);
         return Err(not_grown(request, why));
     }
-    let (index, old) = (connected.index, size_of(connected));
-    let Some(connection) = &mut connected.record.connection else {
-        return Err(NbdError::NotConnected { subject: target.to_string() });
+    let (index, old) = (connected.index, connected.record.link.size());
+    let Some(connection) = &mut connected.record.link.connection else {
+        return Err(DiskError::NotConnected { subject: target.to_string() }.into());
     };
     let identifier = connection.identifier.clone();
     let mut kernel = node.kernel()?;
@@ -76,7 +74,7 @@ fn follow(node: Node<'_>, request: &NbdRequest, connected: &mut Connected, wante
     if let Err(error) = read_end(index, export.size) {
         kernel.change(index, &identifier, Change::Size(old))?;
         // At the next mount the connection is a new one, and the file system can fill it.
-        mount::note_growth(node, target, &mut connected.record, true)?;
+        note_growth(node, target, &mut connected.record, true)?;
         let why = format!(
             "has grown to {} bytes, but the server serves this connection with {old} ({error}): it grows at the next mount, so restart the pod",
             export.size
@@ -87,6 +85,15 @@ fn follow(node: Node<'_>, request: &NbdRequest, connected: &mut Connected, wante
     node.shelf.store(target, &connected.record)?;
     hit("nbd.resized-recorded");
     Ok(export.size)
+}
+
+/// Remembers whether the file system has to grow at the next mount.
+fn note_growth(node: Node<'_>, target: &Target, record: &mut Record, owed: bool) -> Result<()> {
+    if record.grow != owed {
+        record.grow = owed;
+        node.shelf.store(target, record)?;
+    }
+    Ok(())
 }
 
 /// Reads the last sector.

@@ -18,10 +18,11 @@ use rustix::io::Errno;
 use super::address::Target;
 use super::error::{NbdError, Result, at, of_server};
 use super::protocol::{Export, Intent};
-use super::record::{Connection, Record, Shelf, State, now};
+use super::record::{Connection, Record, Shelf, new_record};
 use super::request::NbdRequest;
 use super::session::{Reader, Session};
 use crate::device;
+use crate::remote_disk::{DiskError, State, now};
 use crate::superblock;
 
 /// From the first packet to the end of the handshake.
@@ -54,17 +55,17 @@ impl Node<'_> {
     /// The volume's device: the one that is there, with a new connection if the old one is broken, or a new one.
     pub(crate) fn connect(&self, request: &NbdRequest) -> Result<Connected> {
         let target = &request.target;
-        let mut record = self.shelf.load(target)?.unwrap_or_else(|| Record::new(request));
+        let mut record = self.shelf.load(target)?.unwrap_or_else(|| new_record(request));
         if let Some(index) = device_of(&record)? {
             if record.volume != request.volume {
                 let holder = format!("this node as the volume {:?}", record.volume);
-                let remedy = "one export is one volume: give each its own";
-                return Err(NbdError::Taken { subject: target.to_string(), holder, remedy });
+                let remedy = "one disk is one volume: give each its own";
+                return Err(DiskError::Taken { subject: target.to_string(), holder, remedy }.into());
             }
             self.keep(target, &mut record, HANDSHAKE)?;
             return Ok(Connected { record, index });
         }
-        let mut anew = Record::new(request);
+        let mut anew = new_record(request);
         anew.contents = record.contents;
         // A connection with the export's new size is what growth waited for.
         anew.grow = record.grow;
@@ -73,7 +74,7 @@ impl Node<'_> {
 
     /// The volume's device, which must be there.
     pub(crate) fn connected(&self, target: &Target) -> Result<Connected> {
-        let not_connected = || NbdError::NotConnected { subject: target.to_string() };
+        let not_connected = || DiskError::NotConnected { subject: target.to_string() };
         let record = self.shelf.load(target)?.ok_or_else(not_connected)?;
         let index = device_of(&record)?.ok_or_else(not_connected)?;
         Ok(Connected { record, index })
@@ -94,7 +95,7 @@ impl Node<'_> {
         let name = session.name().map_err(|error| of_server(target)(error.into()))?;
         let connection = Connection::new(export.size, name)?;
         let identifier = connection.identifier.clone();
-        record.connection = Some(connection);
+        record.link.connection = Some(connection);
         self.shelf.store(target, &record)?;
         hit("nbd.connecting");
         let index = match hand_over(&mut kernel, (&session, &export), block_size, (request, &identifier)) {
@@ -106,7 +107,7 @@ impl Node<'_> {
             }
         };
         hit("nbd.connected");
-        if let Some(connection) = &mut record.connection {
+        if let Some(connection) = &mut record.link.connection {
             connection.index = Some(index);
         }
         self.shelf.store(target, &record)?;
@@ -139,10 +140,10 @@ impl Node<'_> {
             return Err(error);
         }
         let name = session.name().map_err(|error| of_server(target)(error.into()))?;
-        let Some(connection) = &mut record.connection else { return Ok(()) };
+        let Some(connection) = &mut record.link.connection else { return Ok(()) };
         connection.continues_with(name);
         let identifier = connection.identifier.clone();
-        record.lost_since = None;
+        record.link.lost_since = None;
         self.shelf.store(target, record)?;
         hit("nbd.reconnecting");
         session.prepare().map_err(|error| of_server(target)(error.into()))?;
@@ -169,10 +170,10 @@ impl Node<'_> {
 
     /// Remembers since when the server is gone; answers for how many seconds.
     pub(crate) fn lost(&self, target: &Target, record: &mut Record) -> Result<u64> {
-        let since = match record.lost_since {
+        let since = match record.link.lost_since {
             Some(since) => since,
             None => {
-                record.lost_since = Some(now());
+                record.link.lost_since = Some(now());
                 self.shelf.store(target, record)?;
                 now()
             }
@@ -188,7 +189,7 @@ impl Node<'_> {
             // Held until the connection is gone, so that nobody mounts it meanwhile.
             let _claim = match device::claim(&device) {
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::BUSY) => {
-                    return Err(NbdError::Busy { device, subject: target.to_string() });
+                    return Err(DiskError::Busy { device, subject: target.to_string() }.into());
                 }
                 other => other.ok(),
             };
@@ -209,12 +210,11 @@ impl Node<'_> {
 
     /// Nothing of the connection is left. What this node has made is remembered: it must never be made again.
     pub(crate) fn forget(&self, target: &Target, mut record: Record) -> Result<()> {
-        match &record.contents {
-            Some(contents) if contents.state != State::Found => {
-                (record.connection, record.mounted_at, record.lost_since) = (None, None, None);
-                self.shelf.store(target, &record)
-            }
-            _ => self.shelf.remove(target),
+        if record.has_made_something() {
+            (record.link.connection, record.mounted_at, record.link.lost_since) = (None, None, None);
+            Ok(self.shelf.store(target, &record)?)
+        } else {
+            Ok(self.shelf.remove(target)?)
         }
     }
 
@@ -240,7 +240,7 @@ fn hand_over(
 ) -> Result<u32> {
     session.prepare().map_err(|error| of_server(&request.target)(error.into()))?;
     let server_flags =
-        if request.access == Access::ReadOnly { export.read_only_flags() } else { export.flags };
+        if request.file_system.access == Access::ReadOnly { export.read_only_flags() } else { export.flags };
     let index = kernel.connect(&nbd::Connection {
         size: export.size,
         block_size: block_size.into(),
@@ -255,12 +255,12 @@ fn hand_over(
 
 /// The device that the volume has now.
 pub(crate) fn device_of(record: &Record) -> Result<Option<u32>> {
-    record.connection.as_ref().map_or(Ok(None), Connection::device)
+    record.link.connection.as_ref().map_or(Ok(None), Connection::device)
 }
 
 /// What the kernel has noticed of the connection; `None` when it cannot tell.
 pub(crate) fn link_of(record: &Record) -> Option<Link> {
-    record.connection.as_ref()?.socket()?.link().ok()
+    record.link.connection.as_ref()?.socket()?.link().ok()
 }
 
 fn is_silence(error: &NbdError) -> bool {
@@ -274,7 +274,7 @@ fn is_silence(error: &NbdError) -> bool {
 /// The block size with which the kernel can use the export.
 fn fit(export: &Export, request: &NbdRequest) -> Result<u32> {
     let unfit = |why: String| Err(NbdError::Unfit { subject: request.target.to_string(), why });
-    if request.access == Access::ReadWrite && export.is_read_only() {
+    if request.file_system.access == Access::ReadWrite && export.is_read_only() {
         return unfit(
             "is served read-only: say `readOnly: true`, or have the server allow writing".to_owned(),
         );
@@ -295,9 +295,9 @@ fn fit(export: &Export, request: &NbdRequest) -> Result<u32> {
 fn is_same(target: &Target, record: &Record, export: &Export, session: &mut Session) -> Result<()> {
     let other = |found: String| {
         let remedy = "the device stays without a server rather than with another volume's; have the server give the right one".to_owned();
-        Err(NbdError::Contents { subject: target.to_string(), found, remedy })
+        Err(DiskError::Contents { subject: target.to_string(), found, remedy }.into())
     };
-    let had = record.connection.as_ref().map(|connection| connection.size).unwrap_or_default();
+    let had = record.link.size();
     if export.size < had {
         return other(format!("has {} bytes now and had {had}", export.size));
     }

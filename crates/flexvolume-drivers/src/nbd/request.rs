@@ -2,24 +2,20 @@
 
 use std::time::Duration;
 
-use flexvolume::{Access, Options};
-use flexvolume_os::filesystem::FsType;
-use flexvolume_os::mount::MountFlag;
+use flexvolume::Options;
 
 use super::address::{Address, Target};
 use super::protocol::LONGEST_NAME;
 use crate::error::RequestError;
-use crate::request::{fs_type, refuse_unknown};
+use crate::remote_disk::{FORMAT, FileSystemRequest, MOUNT_OPTIONS, PROTECTION, Wanted};
+use crate::request::refuse_unknown;
 
 const SERVER: &str = "server";
 const PORT: &str = "port";
 const SOCKET: &str = "socket";
 const EXPORT: &str = "export";
-const FORMAT: &str = "format";
-const PROTECTION: &str = "multiMountProtection";
 const REQUEST_TIMEOUT: &str = "requestTimeout";
 const RECONNECT_TIMEOUT: &str = "reconnectTimeout";
-const MOUNT_OPTIONS: &str = "mountOptions";
 
 /// The options of the driver.
 pub(crate) const KNOWN: [&str; 9] =
@@ -32,52 +28,32 @@ const DEFAULT_RECONNECT_TIMEOUT: u64 = 300;
 /// A day.
 const LONGEST_TIMEOUT: u64 = 86_400;
 
-/// Whether a file system may be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// What is on the export is somebody's, whatever it looks like.
-    Never,
-    /// The administrator says that the export is new.
-    New,
-}
-
-/// Whether an ext4 must have its multi-mount protection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protection {
-    AsItIs,
-    Required,
-}
-
 /// What a volume should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NbdRequest {
     /// What the host calls it.
     pub(crate) volume: String,
     pub(crate) target: Target,
-    pub(crate) access: Access,
-    pub(crate) fs_type: FsType,
-    pub(crate) format: Format,
-    pub(crate) protection: Protection,
+    pub(crate) file_system: FileSystemRequest,
     pub(crate) request_timeout: Duration,
     pub(crate) reconnect_timeout: Duration,
-    pub(crate) mount_flags: Vec<MountFlag>,
 }
 
 impl NbdRequest {
     pub(crate) fn read(options: &Options) -> Result<Self, RequestError> {
         refuse_unknown(options, &KNOWN)?;
-        let fs_type = fs_type(options)?;
         Ok(Self {
             volume: options.volume_name.clone(),
             target: Target { address: address(options)?, export: export(options)? },
-            access: options.access,
-            fs_type,
-            format: format(options)?,
-            protection: protection(options, fs_type)?,
+            file_system: FileSystemRequest::read(options)?,
             request_timeout: seconds(options, REQUEST_TIMEOUT, 1, DEFAULT_REQUEST_TIMEOUT)?,
             reconnect_timeout: seconds(options, RECONNECT_TIMEOUT, 0, DEFAULT_RECONNECT_TIMEOUT)?,
-            mount_flags: mount_flags(options)?,
         })
+    }
+
+    /// What `attach` asks for.
+    pub(crate) fn wanted(&self) -> Wanted<'_> {
+        Wanted::new(&self.target, &self.volume, self.file_system.access)
     }
 }
 
@@ -118,30 +94,6 @@ fn export(options: &Options) -> Result<String, RequestError> {
     }
 }
 
-fn format(options: &Options) -> Result<Format, RequestError> {
-    match options.get(FORMAT) {
-        None | Some("never") => Ok(Format::Never),
-        Some("new") => Ok(Format::New),
-        Some(other) => Err(RequestError::Value {
-            key: FORMAT,
-            value: other.to_owned(),
-            why: "it is \"never\", or \"new\" for an export that nobody has used".to_owned(),
-        }),
-    }
-}
-
-fn protection(options: &Options, fs_type: FsType) -> Result<Protection, RequestError> {
-    let refuse = |value: &str, why: &str| {
-        Err(RequestError::Value { key: PROTECTION, value: value.to_owned(), why: why.to_owned() })
-    };
-    match options.get(PROTECTION) {
-        None | Some("false") => Ok(Protection::AsItIs),
-        Some("true") if fs_type == FsType::Ext4 => Ok(Protection::Required),
-        Some(value @ "true") => refuse(value, "only ext4 has it: leave it out, or use the fsType ext4"),
-        Some(other) => refuse(other, "it is \"true\" or \"false\""),
-    }
-}
-
 fn seconds(options: &Options, key: &'static str, least: u64, default: u64) -> Result<Duration, RequestError> {
     let Some(text) = options.get(key) else { return Ok(Duration::from_secs(default)) };
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -153,29 +105,12 @@ fn seconds(options: &Options, key: &'static str, least: u64, default: u64) -> Re
     })
 }
 
-/// `nosuid` and `nodev` are always on: what a server serves gives nobody rights on the node.
-fn mount_flags(options: &Options) -> Result<Vec<MountFlag>, RequestError> {
-    let mut flags = vec![MountFlag::NoSuid, MountFlag::NoDev];
-    let text = options.get(MOUNT_OPTIONS).unwrap_or_default();
-    for word in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
-        let flag = MountFlag::ALL.into_iter().find(|flag| flag.as_str() == word).ok_or_else(|| {
-            RequestError::Value {
-                key: MOUNT_OPTIONS,
-                value: text.to_owned(),
-                why: "it is a list of noexec, noatime, nodiratime (nosuid and nodev are always on)"
-                    .to_owned(),
-            }
-        })?;
-        if !flags.contains(&flag) {
-            flags.push(flag);
-        }
-    }
-    Ok(flags)
-}
-
 #[cfg(test)]
 mod tests {
+    use flexvolume_os::mount::MountFlag;
+
     use super::*;
+    use crate::remote_disk::request::{Format, Protection};
 
     fn read(user: &[(&str, &str)], fs_type: &str) -> Result<NbdRequest, RequestError> {
         let user = user.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -191,9 +126,12 @@ mod tests {
     fn little_has_to_be_said() {
         let request = read(&[("server", "Storage")], "").unwrap();
         assert_eq!(request.target.to_string(), "export \"\" of storage:10809");
-        assert_eq!((request.format, request.protection), (Format::Never, Protection::AsItIs));
+        assert_eq!(
+            (request.file_system.format, request.file_system.protection),
+            (Format::Never, Protection::AsItIs)
+        );
         assert_eq!(request.request_timeout, Duration::from_secs(30));
-        assert_eq!(request.mount_flags, [MountFlag::NoSuid, MountFlag::NoDev]);
+        assert_eq!(request.file_system.mount_flags, [MountFlag::NoSuid, MountFlag::NoDev]);
     }
 
     #[test]
@@ -238,7 +176,8 @@ mod tests {
 
     #[test]
     fn no_mount_option_gives_rights_back() {
-        let flags = read(&[("server", "s"), ("mountOptions", "noexec, nosuid")], "").unwrap().mount_flags;
+        let flags =
+            read(&[("server", "s"), ("mountOptions", "noexec, nosuid")], "").unwrap().file_system.mount_flags;
         assert_eq!(flags, [MountFlag::NoSuid, MountFlag::NoDev, MountFlag::NoExec]);
         for wrong in ["suid", "dev", "exec", "context=x", "noexec,,noatime", "a\nb", "noexec noatime"] {
             assert!(refusal(&[("server", "s"), ("mountOptions", wrong)]).contains("noexec"), "{wrong}");

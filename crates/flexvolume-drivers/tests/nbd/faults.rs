@@ -168,6 +168,6 @@ fn two_volumes_never_share_an_export() {
     let other = volume.options().replace("\"data\"", "\"other\"");
     volume
         .call(&["waitforattach", "", &other])
-        .failure(&["as the volume \"data\"", "one export is one volume"]);
+        .failure(&["as the volume \"data\"", "one disk is one volume"]);
     volume.unmount().success();
 }

@@ -141,7 +141,10 @@ fn whoever_dies_at_whichever_step_the_next_call_goes_on() {
     let unmount = points(&["unmountdevice", &target]);
     drop(learn);
     let ours = |points: Vec<String>| {
-        points.into_iter().filter(|point| point.starts_with("nbd.")).collect::<Vec<_>>()
+        points
+            .into_iter()
+            .filter(|point| ["nbd.", "disk."].iter().any(|ours| point.starts_with(ours)))
+            .collect::<Vec<_>>()
     };
     let (connect, mount, unmount) = (ours(connect), ours(mount), ours(unmount));
     assert!(

@@ -1,7 +1,7 @@
-//! Which node has which export: what the controller knows.
+//! Which node has which disk: what the controller knows.
 //!
-//! `detach` names a volume and a node, and nothing in the protocol keeps two clients from one export. So each `attach`
-//! leaves a file `nbd/attached/<short name>.json`, and one lock keeps all of them consistent.
+//! `detach` names a volume and a node, and few protocols keep two clients from one disk. So each `attach`
+//! leaves a file `<driver>/attached/<short name>.json`, and one lock keeps all of them consistent.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -11,19 +11,35 @@ use flexvolume_os::atomic;
 use flexvolume_os::lock::Lock;
 use serde::{Deserialize, Serialize};
 
-use super::address::Target;
-use super::error::{NbdError, Result};
-use super::request::NbdRequest;
+use super::RemoteDisk;
+use super::error::{DiskError, Result};
 use crate::error::{VolumeError, at};
 use crate::pool::{PATIENCE, short_name};
 use crate::record;
 
-/// One export that is attached somewhere.
+/// What somebody wants to use.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted<'a> {
+    /// [`RemoteDisk::identity`](super::RemoteDisk::identity).
+    pub(crate) identity: String,
+    /// The disk as people know it.
+    pub(crate) subject: String,
+    /// What the host calls the volume.
+    pub(crate) volume: &'a str,
+    pub(crate) access: Access,
+}
+
+impl<'a> Wanted<'a> {
+    pub(crate) fn new(disk: &impl RemoteDisk, volume: &'a str, access: Access) -> Self {
+        Self { identity: disk.identity(), subject: disk.to_string(), volume, access }
+    }
+}
+
+/// One disk that is attached somewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Claim {
     version: u32,
-    address: String,
-    export: String,
+    disk: String,
     volume: String,
     /// Nobody writes: any number of nodes may have it.
     read_only: bool,
@@ -31,24 +47,23 @@ struct Claim {
 }
 
 impl Claim {
-    fn new(request: &NbdRequest) -> Self {
+    fn new(wanted: &Wanted<'_>) -> Self {
         Self {
             version: record::VERSION,
-            address: request.target.address.to_string(),
-            export: request.target.export.clone(),
-            volume: request.volume.clone(),
-            read_only: request.access == Access::ReadOnly,
+            disk: wanted.identity.clone(),
+            volume: wanted.volume.to_owned(),
+            read_only: wanted.access == Access::ReadOnly,
             nodes: Vec::new(),
         }
     }
 
-    fn refuse_second(&self, request: &NbdRequest, node: &str) -> Result<()> {
+    fn refuse_second(&self, wanted: &Wanted<'_>, node: &str) -> Result<()> {
         let taken = |holder: String, remedy| {
-            Err(NbdError::Taken { subject: request.target.to_string(), holder, remedy })
+            Err(DiskError::Taken { subject: wanted.subject.clone(), holder, remedy })
         };
-        if self.volume != request.volume {
+        if self.volume != wanted.volume {
             let holder = format!("{} as the volume {:?}", self.nodes.join(", "), self.volume);
-            return taken(holder, "one export is one volume: give each its own");
+            return taken(holder, "one disk is one volume: give each its own");
         }
         let others: Vec<_> = self.nodes.iter().map(String::as_str).filter(|other| *other != node).collect();
         if others.is_empty() {
@@ -59,10 +74,10 @@ impl Claim {
     }
 
     /// Lets a node in, or says who is in the way.
-    fn admit(&mut self, request: &NbdRequest, node: &str) -> Result<()> {
-        let read_only = request.access == Access::ReadOnly;
+    fn admit(&mut self, wanted: &Wanted<'_>, node: &str) -> Result<()> {
+        let read_only = wanted.access == Access::ReadOnly;
         if !(read_only && self.read_only) {
-            self.refuse_second(request, node)?;
+            self.refuse_second(wanted, node)?;
         }
         self.read_only = read_only;
         if !self.nodes.iter().any(|known| known == node) {
@@ -79,14 +94,13 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    /// In the directory `nbd/attached` of `state`.
-    pub(crate) fn new(state: &Path) -> Self {
-        Self { directory: state.join("nbd/attached") }
+    /// In the directory `<driver>/attached` of `state`.
+    pub(crate) fn new(state: &Path, driver: &str) -> Self {
+        Self { directory: state.join(driver).join("attached") }
     }
 
-    fn file(&self, target: &Target) -> PathBuf {
-        let name = format!("{}\n{}", target.address, target.export);
-        self.directory.join(format!("{}.json", short_name(Path::new(&name))))
+    fn file(&self, identity: &str) -> PathBuf {
+        self.directory.join(format!("{}.json", short_name(Path::new(identity))))
     }
 
     fn lock(&self) -> Result<Lock> {
@@ -94,32 +108,32 @@ impl Claims {
         Ok(Lock::acquire(&self.directory.join(".lock"), PATIENCE)?)
     }
 
-    fn load(&self, target: &Target) -> Result<Option<Claim>> {
-        let path = self.file(target);
+    fn load(&self, identity: &str) -> Result<Option<Claim>> {
+        let path = self.file(identity);
         let Some(claim) = record::load::<Claim>(&path)? else { return Ok(None) };
-        if claim.address == target.address.to_string() && claim.export == target.export {
+        if claim.disk == identity {
             return Ok(Some(claim));
         }
-        let why = format!("is of {:?} of {}, whose short name is the same", claim.export, claim.address);
+        let why = format!("is of {:?}, whose short name is the same", claim.disk);
         Err(VolumeError::CannotKnow { path, why }.into())
     }
 
     /// Whether the node has the volume.
-    pub(crate) fn has(&self, request: &NbdRequest, node: &str) -> Result<bool> {
-        let claim = self.load(&request.target)?;
+    pub(crate) fn has(&self, wanted: &Wanted<'_>, node: &str) -> Result<bool> {
+        let claim = self.load(&wanted.identity)?;
         Ok(claim.is_some_and(|claim| {
-            claim.volume == request.volume && claim.nodes.iter().any(|known| known == node)
+            claim.volume == wanted.volume && claim.nodes.iter().any(|known| known == node)
         }))
     }
 
-    /// Gives the export to the node, unless somebody has it who cannot share it.
-    pub(crate) fn admit(&self, request: &NbdRequest, node: &str) -> Result<()> {
+    /// Gives the disk to the node, unless somebody has it who cannot share it.
+    pub(crate) fn admit(&self, wanted: &Wanted<'_>, node: &str) -> Result<()> {
         let _lock = self.lock()?;
-        let known = self.load(&request.target)?;
-        let mut claim = known.clone().unwrap_or_else(|| Claim::new(request));
-        claim.admit(request, node)?;
+        let known = self.load(&wanted.identity)?;
+        let mut claim = known.clone().unwrap_or_else(|| Claim::new(wanted));
+        claim.admit(wanted, node)?;
         if known.as_ref() != Some(&claim) {
-            record::store(&self.file(&request.target), &claim)?;
+            record::store(&self.file(&wanted.identity), &claim)?;
         }
         Ok(())
     }
@@ -175,21 +189,16 @@ impl Claims {
 
 #[cfg(test)]
 mod tests {
-    use flexvolume::Options;
-
     use super::*;
 
-    fn request(volume: &str, export: &str, access: Access) -> NbdRequest {
-        let user = [("server", "s"), ("export", export)];
-        let user = user.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        let volume_name = volume.to_owned();
-        NbdRequest::read(&Options { user, volume_name, access, ..Options::default() }).unwrap()
+    fn request<'a>(volume: &'a str, disk: &str, access: Access) -> Wanted<'a> {
+        Wanted { identity: disk.to_owned(), subject: format!("disk {disk}"), volume, access }
     }
 
     #[test]
     fn a_second_writer_is_refused_by_the_name_of_the_first() {
         let state = tempfile::tempdir().unwrap();
-        let claims = Claims::new(state.path());
+        let claims = Claims::new(state.path(), "nbd");
         let volume = request("pv", "disk", Access::ReadWrite);
         assert!(!claims.has(&volume, "one").unwrap());
         claims.admit(&volume, "one").unwrap();
@@ -214,7 +223,7 @@ mod tests {
     #[test]
     fn any_number_of_nodes_may_read() {
         let state = tempfile::tempdir().unwrap();
-        let claims = Claims::new(state.path());
+        let claims = Claims::new(state.path(), "nbd");
         let reader = request("pv", "disk", Access::ReadOnly);
         claims.admit(&reader, "one").unwrap();
         claims.admit(&reader, "two").unwrap();
@@ -227,10 +236,10 @@ mod tests {
     #[test]
     fn a_damaged_claim_is_never_an_absent_one() {
         let state = tempfile::tempdir().unwrap();
-        let claims = Claims::new(state.path());
+        let claims = Claims::new(state.path(), "nbd");
         let volume = request("pv", "disk", Access::ReadWrite);
         claims.admit(&volume, "one").unwrap();
-        std::fs::write(claims.file(&volume.target), "{").unwrap();
+        std::fs::write(claims.file(&volume.identity), "{").unwrap();
         claims.admit(&volume, "two").unwrap_err();
         claims.has(&volume, "one").unwrap_err();
         claims.release("pv", "one").unwrap_err();
