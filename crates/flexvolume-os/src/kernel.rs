@@ -1,11 +1,12 @@
 //! The system calls that no crate offers safely.
 #![allow(unsafe_code, reason = "the one file that may: every block says why it is sound")]
 
-use std::ffi::{CStr, c_int, c_long, c_void};
+use std::ffi::{CStr, c_int, c_long, c_uint, c_void};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use linux_raw_sys::general::{
     __NR_fchmodat2, __NR_listmount, __NR_statmount, AT_SYMLINK_NOFOLLOW, MNT_ID_REQ_SIZE_VER0, mnt_id_req,
@@ -176,6 +177,134 @@ unsafe impl<const NUMBER: u8, T> ioctl::Ioctl for PersistentReservation<NUMBER, 
     ) -> rustix::io::Result<Self::Output> {
         Ok(output)
     }
+}
+
+/// `struct sg_io_hdr` of Linux `include/scsi/sg.h`.
+#[repr(C)]
+struct ScsiCommand {
+    interface: c_int,
+    direction: c_int,
+    command_length: u8,
+    sense_space: u8,
+    scatter: u16,
+    data_space: c_uint,
+    data: *mut c_void,
+    command: *mut c_void,
+    sense: *mut c_void,
+    /// Milliseconds.
+    timeout: c_uint,
+    flags: c_uint,
+    identifier: c_int,
+    user: *mut c_void,
+    status: u8,
+    masked_status: u8,
+    message_status: u8,
+    sense_length: u8,
+    host_status: u16,
+    driver_status: u16,
+    missing: c_int,
+    duration: c_uint,
+    information: c_uint,
+}
+
+impl ScsiCommand {
+    const EMPTY: Self = Self {
+        interface: 0,
+        direction: 0,
+        command_length: 0,
+        sense_space: 0,
+        scatter: 0,
+        data_space: 0,
+        data: std::ptr::null_mut(),
+        command: std::ptr::null_mut(),
+        sense: std::ptr::null_mut(),
+        timeout: 0,
+        flags: 0,
+        identifier: 0,
+        user: std::ptr::null_mut(),
+        status: 0,
+        masked_status: 0,
+        message_status: 0,
+        sense_length: 0,
+        host_status: 0,
+        driver_status: 0,
+        missing: 0,
+        duration: 0,
+        information: 0,
+    };
+}
+
+/// What came of a command that reads from a SCSI disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ScsiRead {
+    /// The disk's; zero is good.
+    pub(crate) status: u8,
+    /// The way to the disk: zero unless the command did not get there.
+    pub(crate) transport: u16,
+    /// The sense key, if the disk has given one.
+    pub(crate) sense: Option<u8>,
+    /// Bytes that were read.
+    pub(crate) length: usize,
+}
+
+/// `SG_IO`, reading.
+struct ScsiReading<'a>(ScsiCommand, std::marker::PhantomData<&'a mut [u8]>);
+
+// SAFETY: the kernel reads and writes one `ScsiCommand`, and what it points to within the lengths that it holds.
+unsafe impl ioctl::Ioctl for ScsiReading<'_> {
+    type Output = ScsiCommand;
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> ioctl::Opcode {
+        0x2285
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        (&raw mut self.0).cast()
+    }
+
+    unsafe fn output_from_ptr(
+        _: ioctl::IoctlOutput,
+        answer: *mut c_void,
+    ) -> rustix::io::Result<Self::Output> {
+        // SAFETY: it is what `as_ptr` gave.
+        Ok(unsafe { answer.cast::<ScsiCommand>().read() })
+    }
+}
+
+/// Has a SCSI disk carry out a command that reads, within `patience`.
+pub(crate) fn scsi_read(
+    device: &File,
+    mut command: [u8; 10],
+    (space, patience): (&mut [u8], Duration),
+) -> io::Result<ScsiRead> {
+    let mut sense = [0_u8; 32];
+    let wanted = ScsiCommand {
+        interface: c_int::from(b'S'),
+        // `SG_DXFER_FROM_DEV`.
+        direction: -3,
+        command_length: 10,
+        sense_space: 32,
+        data_space: c_uint::try_from(space.len()).map_err(io::Error::other)?,
+        data: space.as_mut_ptr().cast(),
+        command: command.as_mut_ptr().cast(),
+        sense: sense.as_mut_ptr().cast(),
+        timeout: c_uint::try_from(patience.as_millis()).unwrap_or(c_uint::MAX),
+        ..ScsiCommand::EMPTY
+    };
+    // SAFETY: command, sense and space live until the call has returned, and their lengths are in the structure; what is
+    // no SCSI device answers ENOTTY or EINVAL.
+    let answer = unsafe { ioctl::ioctl(device, ScsiReading(wanted, std::marker::PhantomData)) }?;
+    let missing = usize::try_from(answer.missing).unwrap_or_default();
+    let [format, _, key, ..] = sense;
+    // Sense data of the descriptor format has its key one byte earlier.
+    let key = if format & 0x7f >= 0x72 { sense.get(1).copied().unwrap_or_default() } else { key };
+    Ok(ScsiRead {
+        status: answer.status,
+        transport: answer.host_status,
+        sense: (answer.sense_length >= 3).then_some(key & 0xf),
+        length: space.len().saturating_sub(missing),
+    })
 }
 
 /// `IOC_PR_REGISTER`: the status of the device, 0 for success.

@@ -11,16 +11,26 @@
 use std::fs::File;
 use std::io;
 use std::num::NonZeroU64;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use thiserror::Error;
 
-use crate::kernel::{self, PrPreempt, PrRegistration, PrReservation};
+use crate::kernel::{self, PrPreempt, PrRegistration, PrReservation, ScsiRead};
 
 /// `PR_WRITE_EXCLUSIVE_REG_ONLY`: all may read, all who are registered may write.
 const REGISTRANTS_WRITE: u32 = 3;
 /// `PR_FL_IGNORE_KEY`: register whatever key this node had before.
 const IGNORE_KEY: u32 = 1;
+/// Service actions of `PERSISTENT RESERVE IN`.
+const READ_KEYS: u8 = 0;
+const READ_RESERVATION: u8 = 1;
+/// Room for a thousand keys.
+const LONGEST_ANSWER: u16 = 8192;
+const PATIENCE: Duration = Duration::from_secs(10);
+const CHECK_CONDITION: u8 = 2;
+/// A sense key: the disk does not know the command.
+const ILLEGAL_REQUEST: u8 = 5;
 /// `RESERVATION CONFLICT`, in the lowest byte of what the kernel answers: 6.1 puts more above it, later kernels do not.
 const CONFLICT: i32 = 0x18;
 
@@ -65,6 +75,12 @@ pub enum ReservationError {
         step: &'static str,
         /// As the kernel returns it: a status of SCSI in the lowest byte.
         status: i32,
+    },
+    /// The disk's answer is none.
+    #[error("{step}: its answer makes no sense")]
+    Nonsense {
+        /// The step.
+        step: &'static str,
     },
     /// The call failed.
     #[error("{step}: {source}")]
@@ -120,9 +136,74 @@ pub fn release(device: &File, key: Key) -> Result<(), ReservationError> {
 /// # Errors
 /// [`ReservationError::Conflict`] when the other key is not registered, or the own one is not.
 pub fn preempt(device: &File, own: Key, other: Key) -> Result<(), ReservationError> {
+    // Named from the caller's view, not the disk's: the kernel sends the old key as the one that acts.
     let wanted =
-        PrPreempt { old_key: other.value(), new_key: own.value(), kind: REGISTRANTS_WRITE, flags: 0 };
+        PrPreempt { old_key: own.value(), new_key: other.value(), kind: REGISTRANTS_WRITE, flags: 0 };
     judge("take the disk over from another node", kernel::pr_preempt_abort(device, wanted))
+}
+
+/// All keys that are registered with the disk.
+///
+/// # Errors
+/// [`ReservationError::Unsupported`] where the storage has no reservations.
+pub fn keys(device: &File) -> Result<Vec<Key>, ReservationError> {
+    let step = "read the keys of the disk";
+    let mut space = vec![0; usize::from(LONGEST_ANSWER)];
+    let answer = ask(step, device, (READ_KEYS, &mut space))?;
+    parse_keys(answer).ok_or(ReservationError::Nonsense { step })
+}
+
+/// The key that holds the reservation, `None` when the disk is not reserved.
+///
+/// # Errors
+/// As [`keys`].
+pub fn holder(device: &File) -> Result<Option<Key>, ReservationError> {
+    let step = "read the reservation of the disk";
+    let mut space = [0; 64];
+    let answer = ask(step, device, (READ_RESERVATION, &mut space))?;
+    parse_keys(answer.get(..16).unwrap_or(answer))
+        .map(|keys| keys.first().copied())
+        .ok_or(ReservationError::Nonsense { step })
+}
+
+/// `PERSISTENT RESERVE IN`, for which Linux has had no call of its own until 6.19.
+fn ask<'a>(
+    step: &'static str,
+    device: &File,
+    (action, space): (u8, &'a mut [u8]),
+) -> Result<&'a [u8], ReservationError> {
+    let length = u16::try_from(space.len()).unwrap_or(LONGEST_ANSWER);
+    let [high, low] = length.to_be_bytes();
+    let command = [0x5e, action, 0, 0, 0, 0, 0, high, low, 0];
+    let space = space.get_mut(..usize::from(length)).unwrap_or_default();
+    let read =
+        kernel::scsi_read(device, command, (space, PATIENCE)).map_err(
+            |source| match Errno::from_io_error(&source) {
+                Some(Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL) => {
+                    ReservationError::Unsupported { step }
+                }
+                _ => ReservationError::Call { step, source },
+            },
+        )?;
+    match read {
+        ScsiRead { status: 0, transport: 0, length, .. } => Ok(space.get(..length).unwrap_or_default()),
+        ScsiRead { status: CHECK_CONDITION, sense: Some(ILLEGAL_REQUEST), .. } => {
+            Err(ReservationError::Unsupported { step })
+        }
+        ScsiRead { status: 0, transport, .. } => {
+            Err(ReservationError::Status { step, status: i32::from(transport) << 16 })
+        }
+        ScsiRead { status, .. } => Err(ReservationError::Status { step, status: i32::from(status) }),
+    }
+}
+
+/// A count of bytes at 4, and so many bytes of keys from 8 on (SPC-4, 6.15). A key of zero is none.
+fn parse_keys(answer: &[u8]) -> Option<Vec<Key>> {
+    let (header, rest) = answer.split_first_chunk::<8>()?;
+    let [.., a, b, c, d] = *header;
+    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?;
+    let (keys, _) = rest.get(..length.min(rest.len()))?.as_chunks::<8>();
+    Some(keys.iter().filter_map(|key| Key::new(u64::from_be_bytes(*key))).collect())
 }
 
 fn judge(step: &'static str, outcome: io::Result<i32>) -> Result<(), ReservationError> {
@@ -164,6 +245,24 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_read_as_far_as_they_go() {
+        let bytes = |length: u32, keys: &[u64]| {
+            let mut bytes = [&[0, 0, 0, 9][..], &length.to_be_bytes()].concat();
+            bytes.extend(keys.iter().flat_map(|key| key.to_be_bytes()));
+            bytes
+        };
+        let found =
+            |bytes: &[u8]| parse_keys(bytes).map(|keys| keys.into_iter().map(Key::value).collect::<Vec<_>>());
+        assert_eq!(found(&bytes(16, &[1, 2, 3])), Some(vec![1, 2]));
+        assert_eq!(found(&bytes(800, &[1, 0])), Some(vec![1]));
+        assert_eq!(found(&bytes(u32::MAX, &[7])), Some(vec![7]));
+        assert_eq!(found(&bytes(0, &[7])), Some(vec![]));
+        assert_eq!(found(&bytes(12, &[7, 8])), Some(vec![7]));
+        assert_eq!(found(&[0; 7]), None);
+        assert_eq!(found(&[]), None);
+    }
+
+    #[test]
     fn what_is_no_disk_has_no_reservations() {
         let file = tempfile::tempfile().unwrap();
         let (own, other) = (Key::new(1).unwrap(), Key::new(2).unwrap());
@@ -176,6 +275,8 @@ mod tests {
         ] {
             assert!(matches!(outcome, Err(ReservationError::Unsupported { .. })), "{outcome:?}");
         }
+        assert!(matches!(keys(&file), Err(ReservationError::Unsupported { .. })));
+        assert!(matches!(holder(&file), Err(ReservationError::Unsupported { .. })));
     }
 
     #[test]

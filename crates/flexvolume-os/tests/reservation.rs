@@ -2,6 +2,8 @@
 //!
 //! `FLEXVOL_TEST_RESERVATION_DISKS=/dev/sdX:/dev/sdY` names the two views of one empty disk.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may stop at the first surprise")]
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -43,7 +45,12 @@ fn a_node_that_was_preempted_writes_no_more() {
     let refused = reservation::reserve(&new, new_key).unwrap_err();
     assert!(matches!(refused, ReservationError::Conflict { .. }), "{refused}");
 
+    assert_eq!(reservation::holder(&new).unwrap(), Some(old_key));
+    assert_eq!(reservation::keys(&new).unwrap(), [old_key, new_key]);
+
     reservation::preempt(&new, new_key, old_key).unwrap();
+    assert_eq!(reservation::holder(&new).unwrap(), Some(new_key));
+    assert_eq!(reservation::keys(&new).unwrap(), [new_key]);
     write(&new, 3).unwrap();
     write(&old, 4).unwrap_err();
     let refused = reservation::unregister(&old, old_key).unwrap_err();
