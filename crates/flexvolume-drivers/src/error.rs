@@ -39,6 +39,14 @@ pub enum RequestError {
         /// What is wrong, and what is right.
         why: String,
     },
+    /// A key of the Secret that cannot be used, told without its value.
+    #[error("the key {key:?} of the Secret {why}")]
+    Secret {
+        /// The key.
+        key: String,
+        /// What is wrong, and what is right.
+        why: &'static str,
+    },
     /// The file system does not fit.
     #[error("a size of {size} bytes is too small for {fs_type}: it needs at least {minimum} bytes")]
     TooSmall {

@@ -2,6 +2,7 @@
 //!
 //! | driver | kind | what a volume is |
 //! |---|---|---|
+//! | `cifs` | mount-only | a share of an SMB server, or a sub-directory of one |
 //! | `loop` | attachable, persistent | a file system in an image file, mounted through a loop device; its size is enforced |
 //! | `loop-ephemeral` | mount-only | the same, made for one pod at `mount` and removed at `unmount` |
 //! | `lvm` | attachable, persistent | a file system in a logical volume of a volume group |
@@ -22,6 +23,7 @@
 
 mod acquaintance;
 mod administration;
+pub mod cifs;
 mod claim;
 mod copying;
 mod device;
@@ -47,6 +49,7 @@ mod sweep;
 
 use std::path::PathBuf;
 
+pub use cifs::Cifs;
 pub use error::{RequestError, VolumeError};
 pub use loop_ephemeral::LoopEphemeral;
 pub use loop_file::LoopFile;

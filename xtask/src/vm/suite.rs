@@ -27,7 +27,7 @@ pub(super) enum Length {
 
 /// Test programs that find in the machine what they lack elsewhere. The others pass there as they do on any Linux; a full
 /// run shows that.
-const QUICK: [&str; 4] = ["faults", "filesystem", "lvm", "nbd"];
+const QUICK: [&str; 5] = ["cifs", "faults", "filesystem", "lvm", "nbd"];
 
 /// What the tests of volume groups use, and, for what must survive a power cut, a third one.
 const DISKS: [(&str, u64); 3] = [("disk1", 2 << 30), ("disk2", 256 << 20), ("disk3", 2 << 30)];

@@ -41,6 +41,11 @@ pub(crate) trait Request {
     /// All that makes this mount differ from another one, without secrets.
     fn identity(&self) -> String;
 
+    /// The server's port, if it is not the usual one and the mount table does not show it.
+    fn port(&self) -> Option<u16> {
+        None
+    }
+
     /// Finds the server, and what to mount from it. Nothing has been changed when this fails.
     fn reach(&self) -> Result<Reached>;
 
@@ -59,6 +64,14 @@ pub(crate) struct Reached {
 #[derive(Debug, Serialize, Deserialize)]
 struct Holds {
     identity: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+}
+
+impl Holds {
+    fn of(request: &impl Request) -> Self {
+        Self { identity: request.identity(), port: request.port() }
+    }
 }
 
 /// What is at a mount dir.
@@ -91,7 +104,7 @@ impl Shares<'_> {
         }
         let reached = request.reach()?;
         make_directory(mount_dir)?;
-        self.claims.store(mount_dir, Holds { identity: request.identity() })?;
+        self.claims.store(mount_dir, Holds::of(request))?;
         hit("network.claimed");
         let mounted = self.mounter().mount(&reached.mount, mount_dir, MOUNTING);
         if let Err(error) = mounted {
@@ -125,6 +138,11 @@ impl Shares<'_> {
 
     fn is_ours(&self, mount: &Mount) -> bool {
         self.fs_types.contains(&&*mount.fs_type)
+    }
+
+    /// The port of [`Request::port`] that a mount was made with, as far as is known.
+    pub(crate) fn recorded_port(&self, mount_dir: &Path) -> Option<u16> {
+        self.claims.load::<Holds>(mount_dir).ok()??.port
     }
 
     /// Unmounts, whether the server is there or not; `server` finds out.
@@ -181,7 +199,7 @@ impl Shares<'_> {
         // mounted on a directory that its server has removed.
         let gone = errno.raw_os_error() == Some(Errno::STALE.raw_os_error());
         reached.mount.replaces = if gone { stack.len() } else { stack.len() - 1 };
-        self.claims.store(mount_dir, Holds { identity: request.identity() })?;
+        self.claims.store(mount_dir, Holds::of(request))?;
         hit("network.healing");
         self.mounter()
             .mount(&reached.mount, mount_dir, MOUNTING)

@@ -30,6 +30,7 @@ pub(crate) enum Program {
     LvmEphemeral,
     Nfs,
     Nbd,
+    Cifs,
 }
 
 impl Program {
@@ -40,6 +41,7 @@ impl Program {
             Program::Scratch => env!("CARGO_BIN_EXE_scratch"),
             Program::Lvm => env!("CARGO_BIN_EXE_lvm"),
             Program::LvmEphemeral => env!("CARGO_BIN_EXE_lvm-ephemeral"),
+            Program::Cifs => env!("CARGO_BIN_EXE_cifs"),
             Program::Nbd => env!("CARGO_BIN_EXE_nbd"),
             Program::Nfs => env!("CARGO_BIN_EXE_nfs"),
         }
