@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
-/// How often a lock that somebody else holds is asked for again.
+/// How soon a lock that somebody else holds is asked for again: at first many are held for less than a millisecond.
+const FIRST_POLL: Duration = Duration::from_micros(250);
+/// How often in the long run.
 const POLL: Duration = Duration::from_millis(10);
 
 /// A lock that is held until dropped, or until the process ends in whatever way (`flock(2)`).
@@ -97,7 +99,7 @@ impl Lock {
     }
 
     fn take(path: &Path, how: FlockOperation, patience: Duration) -> Result<Self, LockError> {
-        let begun = Instant::now();
+        let (begun, mut pause) = (Instant::now(), FIRST_POLL);
         let failed = |source: io::Error| LockError::File { path: path.to_owned(), source };
         loop {
             let file = open(path).map_err(failed)?;
@@ -110,7 +112,10 @@ impl Lock {
                 Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() >= patience => {
                     return Err(LockError::Held { path: path.to_owned(), waited: patience });
                 }
-                Err(rustix::io::Errno::WOULDBLOCK) => thread::sleep(POLL),
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    thread::sleep(pause);
+                    pause = POLL.min(pause * 2);
+                }
                 Err(error) => return Err(failed(error.into())),
             }
         }

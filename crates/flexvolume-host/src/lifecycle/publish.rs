@@ -195,6 +195,7 @@ impl VolumeManager {
     fn take_down(&self, plugin: &Arc<VolumePlugin>, kept: &mut Kept<Publish>) -> Result<Effect, Failure> {
         const STEP: &str = "unmount";
         let unmounter = plugin.unmounter(&kept.record.volume, &kept.record.pod.uid);
+        let unmounter = unmounter.known_as(kept.record.own_name(self.host.reading));
         let mount_dir = unmounter.path();
         look::refuse_symlinked_parents(&self.host.root, mount_dir).map_err(|why| Failure::new(STEP, why))?;
         let before = self.look(mount_dir)?;

@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::Phase;
 use super::file_name::digest;
+use crate::Reading;
 use crate::spec::{FsGroupChangePolicy, MounterArguments, Pod, SecretReference, Source, VolumeSpec};
 
 /// The format that this version writes, and the only one that it reads.
@@ -206,6 +207,13 @@ impl Publish {
     pub(super) fn set_arguments(&mut self, arguments: MounterArguments) {
         self.fs_group = arguments.fs_group;
         self.fs_group_change_policy = arguments.fs_group_change_policy;
+    }
+
+    /// The name that no other volume of the driver has, as far as is known.
+    pub(super) fn own_name(&self, reading: Reading) -> VolumeName {
+        let spec = self.spec.as_ref().map(Spec::to_volume);
+        let own = spec.and_then(|spec| spec.device_name(&self.pod.uid, reading).ok());
+        own.unwrap_or_else(|| self.volume.clone())
     }
 }
 

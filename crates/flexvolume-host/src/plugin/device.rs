@@ -104,7 +104,7 @@ impl AttachablePlugin {
             return Ok(Effect::Unchanged);
         }
         let call = Call::UnmountDevice { path: path.to_owned() };
-        self.plugin.take_away(Undo { call: &call, path, device }, before)?;
+        self.plugin.take_away(Undo { call: &call, path, device, volume: path.file_name() }, before)?;
         Ok(Effect::Changed)
     }
 }

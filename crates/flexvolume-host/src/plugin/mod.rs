@@ -24,6 +24,7 @@ mod strict_format;
 mod unmounter;
 mod v1;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -176,7 +177,7 @@ impl VolumePlugin {
     #[must_use]
     pub fn unmounter(self: &Arc<Self>, volume: &VolumeName, pod: &PodUid) -> Unmounter {
         let mount_dir = paths::mount_dir(&self.host().root, pod, &self.name, volume);
-        Unmounter::new(Arc::clone(self), mount_dir)
+        Unmounter::new(Arc::clone(self), mount_dir, volume.clone())
     }
 
     /// The name of the volume, by which its device mount path is found: always that of the spec. The driver is asked
@@ -213,7 +214,12 @@ impl VolumePlugin {
 
     /// A call on a volume of which the device is known; some drivers want to be told it.
     fn call_on(&self, call: &Call, device: &str) -> Result<Answer, PluginError> {
-        let turn = self.wait_for_turn(call)?;
+        self.call_for(serial::volume_of(call), call, device)
+    }
+
+    /// A call that changes the volume of this name, or none.
+    fn call_for(&self, volume: Option<&OsStr>, call: &Call, device: &str) -> Result<Answer, PluginError> {
+        let turn = self.wait_for_turn_on(volume)?;
         let answer = self.executable.call_on(call, device);
         turn.end();
         answer

@@ -1,9 +1,10 @@
 //! Setting a volume up for a pod.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flexvolume::{Access, Call};
+use flexvolume::{Access, Call, VolumeName};
 use flexvolume_os::mount::MountPoint;
 
 use super::directory::{self, Found};
@@ -85,11 +86,17 @@ impl Mounter {
         Ok(volume)
     }
 
+    /// The name under which calls for the volume take turns: inline volumes of one name are different volumes.
+    fn own_name(&self) -> VolumeName {
+        let name = self.spec.device_name(&self.pod.uid, self.plugin.host().reading);
+        name.unwrap_or_else(|_| self.spec.name.clone())
+    }
+
     fn mount(&self, arguments: MounterArguments) -> Result<(), PluginError> {
         let volume = self.volume()?;
         let options = options::of_mount(self.plugin.host(), &volume, &self.pod, arguments.fs_group)?;
         let call = Call::Mount { path: self.mount_dir.clone(), options };
-        match self.plugin.call_on(&call, &self.device)? {
+        match self.plugin.call_for(Some(OsStr::new(self.own_name().as_str())), &call, &self.device)? {
             Answer::Done(_) => self.check(),
             Answer::Claimed(_) => self.check_claim(),
             Answer::NotSupported => self.bind_by_default(&volume),
@@ -129,7 +136,9 @@ impl Mounter {
         match directory::look(mounter, path)? {
             before @ (Found::Mounted | Found::Symlink) => {
                 let call = Call::Unmount { path: path.clone() };
-                let undone = self.plugin.take_away(Undo { call: &call, path, device: "" }, before);
+                let name = self.own_name();
+                let volume = Some(OsStr::new(name.as_str()));
+                let undone = self.plugin.take_away(Undo { call: &call, path, device: "", volume }, before);
                 if undone.is_err() && directory::look(mounter, path)? == Found::Mounted {
                     mounter.unmount(path)?;
                     return directory::remove_empty(path);

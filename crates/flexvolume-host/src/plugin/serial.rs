@@ -54,7 +54,7 @@ impl VolumePlugin {
 }
 
 /// The volume that a call changes, by the last part of the path that stands for it.
-fn volume_of(call: &Call) -> Option<&OsStr> {
+pub(super) fn volume_of(call: &Call) -> Option<&OsStr> {
     match call {
         Call::Mount { path, .. }
         | Call::Unmount { path }

@@ -532,3 +532,26 @@ fn the_deadline_of_the_settings_is_used() {
     stage.set_up(&volume()).unwrap();
     assert_eq!(*seen.lock().unwrap(), Some(Duration::from_secs(7)));
 }
+
+#[test]
+fn inline_volumes_of_one_name_do_not_wait_for_each_other() {
+    let mut stage = Stage::new();
+    stage.settings.mount_check = set(MountCheck::Off);
+    let (mounter, mount_dir) = (stage.mounter.clone(), stage.mount_dir());
+    stage.act("mount", SUCCESS, move || mount_at(&mounter, &mount_dir));
+    stage.answer("unmount", NOT_SUPPORTED);
+    let inline = VolumeSpec { source: Source::Inline, ..volume() };
+    let own = |uid: &str| inline.device_name(&PodUid::parse(uid).unwrap(), Reading::Tolerant).unwrap();
+    let plugin = stage.plugin();
+    let others = plugin.wait_for_turn_on(Some(OsStr::new(own("uid-2").as_str()))).unwrap();
+    let named_alike = plugin.wait_for_turn_on(Some(OsStr::new("data"))).unwrap();
+    stage.set_up(&inline).unwrap();
+    let unmounter = || stage.plugin().unmounter(&inline.name, &pod().uid);
+    assert!(
+        matches!(unmounter().tear_down(), Err(PluginError::Turn(_))),
+        "it is not known that it is inline"
+    );
+    unmounter().known_as(own("uid-1")).tear_down().unwrap();
+    others.end();
+    named_alike.end();
+}

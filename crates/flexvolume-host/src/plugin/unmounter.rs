@@ -1,9 +1,10 @@
 //! Taking a volume away from a pod.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flexvolume::Call;
+use flexvolume::{Call, VolumeName};
 
 use super::directory::{self, Found};
 use super::driver_call::Answer;
@@ -15,11 +16,19 @@ use crate::Reading;
 pub struct Unmounter {
     pub(super) plugin: Arc<VolumePlugin>,
     pub(super) mount_dir: PathBuf,
+    volume: VolumeName,
 }
 
 impl Unmounter {
-    pub(super) fn new(plugin: Arc<VolumePlugin>, mount_dir: PathBuf) -> Self {
-        Self { plugin, mount_dir }
+    pub(super) fn new(plugin: Arc<VolumePlugin>, mount_dir: PathBuf, volume: VolumeName) -> Self {
+        Self { plugin, mount_dir, volume }
+    }
+
+    /// With the name that no other volume of the driver has ([`VolumeSpec::device_name`](crate::spec::VolumeSpec::device_name)):
+    /// only calls for that volume take turns then. Otherwise all inline volumes of one name do.
+    #[must_use]
+    pub fn known_as(self, volume: VolumeName) -> Self {
+        Self { volume, ..self }
     }
 
     /// The mount dir.
@@ -41,8 +50,12 @@ impl Unmounter {
             return Ok(Effect::Unchanged);
         }
         let call = Call::Unmount { path: self.mount_dir.clone() };
-        self.plugin.take_away(Undo { call: &call, path: &self.mount_dir, device: "" }, before)?;
+        self.plugin.take_away(self.undo(&call), before)?;
         Ok(Effect::Changed)
+    }
+
+    fn undo<'a>(&'a self, call: &'a Call) -> Undo<'a> {
+        Undo { call, path: &self.mount_dir, device: "", volume: Some(OsStr::new(self.volume.as_str())) }
     }
 }
 
@@ -58,8 +71,7 @@ impl Unmounter {
             return self.tear_down_strictly();
         }
         let call = Call::Unmount { path: self.mount_dir.clone() };
-        let undo = Undo { call: &call, path: &self.mount_dir, device: "" };
-        self.plugin.take_away(undo, Found::Absent).map(|()| Effect::Changed)
+        self.plugin.take_away(self.undo(&call), Found::Absent).map(|()| Effect::Changed)
     }
 }
 
@@ -71,6 +83,8 @@ pub(super) struct Undo<'a> {
     pub(super) path: &'a Path,
     /// The device, if it is known.
     pub(super) device: &'a str,
+    /// The volume, by the name under which its calls take turns.
+    pub(super) volume: Option<&'a OsStr>,
 }
 
 impl VolumePlugin {
@@ -80,8 +94,8 @@ impl VolumePlugin {
     /// unmounted even if the driver fails.
     pub(super) fn take_away(&self, undo: Undo<'_>, before: Found) -> Result<(), PluginError> {
         let mounter = &*self.host().system.mounter;
-        let Undo { call, path, device } = undo;
-        match self.call_on(call, device) {
+        let Undo { call, path, device, volume } = undo;
+        match self.call_for(volume, call, device) {
             Ok(Answer::Done(_) | Answer::Claimed(_)) => {}
             Ok(Answer::NotSupported) => self.unmount_by_default(call, path, before)?,
             Err(error) if before == Found::Directory => {
