@@ -5,11 +5,28 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, StatxFlags};
+use linux_raw_sys::general::{RAMFS_MAGIC, STATX_MNT_ID_UNIQUE, TMPFS_MAGIC};
+use rustix::fs::{AtFlags, CWD, Statx, StatxFlags};
 use rustix::io::Errno;
+
+use crate::references;
 
 /// How long an answer may take. One whose daemon is gone answers at once; one that is slow is not dead.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// By this in its mask statx(2) answers the id that [`answers_by_itself`] needs (Linux 6.8; older ones ignore it).
+pub(crate) const WITH_MOUNT_ID: StatxFlags = StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE);
+
+/// Whether nobody stands behind the mount who could be gone: the kernel alone answers.
+pub(crate) fn answers_by_itself(answer: &Statx) -> bool {
+    // A block device has a major number, and no daemon.
+    if answer.stx_dev_major != 0 {
+        return true;
+    }
+    let known = answer.stx_mask & STATX_MNT_ID_UNIQUE != 0;
+    let in_memory = [TMPFS_MAGIC, RAMFS_MAGIC].map(u64::from);
+    known && references::magic_of(answer.stx_mnt_id).is_ok_and(|magic| in_memory.contains(&magic))
+}
 
 /// Asks the file system itself, past every cache. An error is its answer; silence is none, and counts as alive: nobody
 /// may be unmounted for being slow.
@@ -33,5 +50,30 @@ pub(crate) fn ask(path: &Path) -> Result<(), Errno> {
             answer.map(|_| ())
         }
         Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(path: &str) -> Statx {
+        rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::TYPE | WITH_MOUNT_ID).unwrap()
+    }
+
+    #[test]
+    fn nobody_stands_behind_memory_and_disks_but_perhaps_behind_the_rest() {
+        let mut memory = seen("/dev/shm");
+        let is_tmpfs = rustix::fs::statfs("/dev/shm").is_ok_and(|found| found.f_type == TMPFS_MAGIC.into());
+        if memory.stx_mask & STATX_MNT_ID_UNIQUE == 0 || !is_tmpfs {
+            eprintln!("skipped: nobody_stands_behind_memory: needs Linux 6.8 and a tmpfs at /dev/shm");
+            return;
+        }
+        assert!(answers_by_itself(&memory));
+        assert!(!answers_by_itself(&seen("/proc")));
+        memory.stx_mask = 0;
+        assert!(!answers_by_itself(&memory), "without its id nothing is known");
+        memory.stx_dev_major = 8;
+        assert!(answers_by_itself(&memory));
     }
 }

@@ -207,7 +207,7 @@ impl Mounter for SystemMounter {
     fn mount_point(&self, path: &Path) -> Result<MountPoint, MountError> {
         // No automount, no symlink, and at first no question to a server: this must answer also when it does not.
         let how = AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC;
-        match rustix::fs::statx(CWD, path, how, StatxFlags::TYPE) {
+        match rustix::fs::statx(CWD, path, how, StatxFlags::TYPE | liveness::WITH_MOUNT_ID) {
             Ok(answer) if answer.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => {
                 Ok(alive(path, &answer))
             }
@@ -330,8 +330,7 @@ fn is_dead(errno: Errno) -> bool {
 
 /// A mount that is there, or dead: the kernel remembers what a file system said last, also when its daemon is gone.
 fn alive(path: &Path, answer: &Statx) -> MountPoint {
-    // A block device has a major number, and no daemon that could be gone.
-    if answer.stx_dev_major != 0 {
+    if liveness::answers_by_itself(answer) {
         return MountPoint::Yes;
     }
     match liveness::ask(path) {

@@ -25,6 +25,8 @@ const ROOM: usize = 2048;
 const MOST_ROOM: usize = 1 << 20;
 /// As much of the answer as has the device's number.
 const DEVICE_ROOM: usize = offset_of!(statmount, sb_magic);
+/// The same for the number of its kind.
+const MAGIC_ROOM: usize = offset_of!(statmount, sb_flags);
 
 /// Major and minor number.
 type Device = (u32, u32);
@@ -108,6 +110,14 @@ fn all_ids() -> io::Result<Vec<u64>> {
 /// Unmounted since it was listed.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
+}
+
+/// The number of the file system's kind, as statfs(2) has it; the file system is not asked.
+pub(crate) fn magic_of(id: u64) -> io::Result<u64> {
+    let mut answer = [0; MAGIC_ROOM];
+    stat_mount(id, STATMOUNT_SB_BASIC, &mut answer)?;
+    expect(&answer, STATMOUNT_SB_BASIC)?;
+    Ok(u64::from_ne_bytes(bytes(&answer, offset_of!(statmount, sb_magic))))
 }
 
 fn device_of(id: u64) -> io::Result<Device> {
