@@ -54,6 +54,13 @@ pub const RPC_STATD: Tool = Tool { name: "rpc.statd", package: "nfs-common" };
 /// Gets Kerberos tickets for NFS; a daemon, which we only look for.
 pub const RPC_GSSD: Tool = Tool { name: "rpc.gssd", package: "nfs-common" };
 
+/// Mounts SMB shares for mount(8), which we only look for.
+pub const MOUNT_CIFS: Tool = Tool { name: "mount.cifs", package: "cifs-utils" };
+/// Gets Kerberos tickets for SMB, for the kernel.
+pub const CIFS_UPCALL: Tool = Tool { name: "cifs.upcall", package: "cifs-utils" };
+/// Starts what answers a question of the kernel.
+pub const REQUEST_KEY: Tool = Tool { name: "request-key", package: "keyutils" };
+
 impl Tool {
     /// Looks in `PATH` and then in the usual directories, since a daemon may have no `PATH`.
     #[must_use]

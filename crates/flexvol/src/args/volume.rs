@@ -207,7 +207,8 @@ The exit code is 1 if something does not work.
 Examples:
   flexvol doctor loop
   flexvol doctor lvm volumegroup=data --output json
-  flexvol doctor nfs files.example.com")]
+  flexvol doctor nfs files.example.com
+  flexvol doctor cifs files.example.com")]
 pub(crate) struct DoctorArguments {
     /// The driver, vendor/driver; the vendor may be left out where the name is clear
     pub(crate) driver: String,

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use flexvolume::{Capabilities, Driver, Error, Options};
+use flexvolume::{Capabilities, Driver, Error, Finding, Options};
 use flexvolume_os::System;
 use flexvolume_os::mountinfo::Mount;
 use flexvolume_os::network_mount::Server;
 use flexvolume_os::reach;
 
+use super::diagnosis;
 use super::request::{CifsRequest, PORT};
 use crate::claim::Claims;
 use crate::network::{Grants, Result, Shares, address_of};
@@ -78,6 +79,10 @@ impl Driver for Cifs {
         let shares = self.shares();
         let port = shares.recorded_port(mount_dir);
         Ok(shares.take_down(mount_dir, &|mount| server(mount, port))?)
+    }
+
+    fn diagnose(&self, options: &Options) -> std::result::Result<Vec<Finding>, Error> {
+        Ok(diagnosis::diagnose(options)?)
     }
 
     fn heal(&self, mount_dir: &Path, options: &Options) -> std::result::Result<(), Error> {

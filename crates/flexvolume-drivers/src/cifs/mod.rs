@@ -5,9 +5,11 @@
 //! follows in a sub-directory only as far as `network` lets it.
 
 mod credentials;
+mod diagnosis;
 mod driver;
 mod explanation;
 mod mount_options;
+pub mod negotiate;
 mod request;
 pub mod unc;
 

@@ -3,11 +3,13 @@
 
 mod error;
 mod grants;
+mod module;
 mod share;
 mod words;
 
 pub use error::NetworkError;
 pub(crate) use error::Result;
 pub(crate) use grants::Grants;
+pub(crate) use module::module;
 pub(crate) use share::{Reached, Request, Shares, address_of};
 pub(crate) use words::{Given, Kind, Vocabulary, Word};

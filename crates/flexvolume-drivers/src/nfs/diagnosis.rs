@@ -1,6 +1,5 @@
 //! Is all that NFS needs on this node there, and what does a server offer?
 
-use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use super::request::{CONNECTING, KEYS, NAMING, PORT};
 use super::rpc::{MOUNT_3, NFS_3, NFS_4, PORT_MAPPER_PORT, Peer, RpcError};
 use super::version::Version;
 use crate::error::RequestError;
-use crate::network::Result;
+use crate::network::{Result, module};
 use crate::request::refuse_unknown;
 
 /// How long each question may take.
@@ -47,31 +46,16 @@ fn port(options: &Options) -> std::result::Result<u16, RequestError> {
     })
 }
 
-/// Looks without loading anything.
-fn kernel(module: &str, version: &str) -> Finding {
+fn kernel(name: &str, version: &str) -> Finding {
     let subject = format!("kernel, NFS version {version}");
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    if Path::new("/sys/module").join(module).exists() {
-        return Finding::good(subject, "is loaded");
-    }
-    let modules = Path::new("/lib/modules").join(release.trim());
-    let file = format!("/{module}.ko");
-    let listed = |name: &str| {
-        fs::read_to_string(modules.join(name)).is_ok_and(|text| text.lines().any(|line| line.contains(&file)))
-    };
-    if listed("modules.builtin") {
-        Finding::good(subject, "is built in")
-    } else if listed("modules.dep") {
-        Finding::good(subject, "is there, and loaded by the first mount")
-    } else {
-        let what = format!("the module {module} is neither loaded nor found in {}", modules.display());
+    module(&subject, name, |what| {
         let remedy = "install the kernel's modules, or use a kernel with NFS";
         if version == "4" {
-            Finding::problem(subject, what, remedy)
+            Finding::problem(&*subject, what, remedy)
         } else {
-            Finding::warning(subject, what, remedy)
+            Finding::warning(&*subject, what, remedy)
         }
-    }
+    })
 }
 
 fn lock_daemon() -> Finding {

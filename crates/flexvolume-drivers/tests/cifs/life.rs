@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::json;
 
-use crate::share::{DIRECTORY, PASSWORD, SERVER, Share, put, put_directory, server_is_missing};
+use crate::share::{DIRECTORY, PASSWORD, SERVER, Share, put, put_directory, server, server_is_missing};
 
 #[test]
 fn a_share_lives() {
@@ -159,4 +159,33 @@ fn a_sub_directory_is_mounted_and_nothing_above_it() {
     let file = Share::of(json!({"networkPath": "//server/data/a b/c,d/file"}));
     file.mount().failure(&["\"file\"", "name a real directory"]);
     file.assert_gone();
+}
+
+#[test]
+fn a_doctor_tells_what_a_server_offers() {
+    if server_is_missing("life::a_doctor_tells_what_a_server_offers") {
+        return;
+    }
+    let told = |address: &str| {
+        let share = Share::guest(json!({"address": address}));
+        share.call(&["diagnose", &share.options.to_string()]).success().json["findings"].to_string()
+    };
+    for address in [SERVER, "fd00:99::2", "//server/data"] {
+        let findings = told(address);
+        for part in [
+            "file system cifs",
+            "answers on port 445",
+            "it speaks the versions 3.1.1, 3.0.2, 3.0, 2.1",
+            "it can encrypt",
+            "its clock and this node's agree",
+        ] {
+            assert!(findings.contains(part), "{part:?} is missing in {findings}");
+        }
+        assert!(!findings.contains("problem"), "{findings}");
+    }
+    assert!(told("no-such-host.invalid").contains("the name no-such-host.invalid"));
+    server(&["stop", "smb"]);
+    let stopped = told(SERVER);
+    server(&["start", "smb"]);
+    assert!(stopped.contains("refuses connections"), "{stopped}");
 }
