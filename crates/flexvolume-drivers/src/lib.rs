@@ -3,6 +3,8 @@
 //! | driver | kind | what a volume is |
 //! |---|---|---|
 //! | `cifs` | mount-only | a share of an SMB server, or a sub-directory of one |
+//! | `iscsi` | attachable, persistent | a file system on a disk of an iSCSI target, reserved for the node that has it |
+//! | `iscsi-pod` | mount-only | the same for one pod, with CHAP from its Secret |
 //! | `loop` | attachable, persistent | a file system in an image file, mounted through a loop device; its size is enforced |
 //! | `loop-ephemeral` | mount-only | the same, made for one pod at `mount` and removed at `unmount` |
 //! | `lvm` | attachable, persistent | a file system in a logical volume of a volume group |
@@ -31,6 +33,7 @@ mod diagnosis;
 mod error;
 mod image;
 mod inventory;
+mod iscsi;
 mod loop_ephemeral;
 mod loop_file;
 mod lvm;
@@ -51,6 +54,7 @@ use std::path::PathBuf;
 
 pub use cifs::Cifs;
 pub use error::{RequestError, VolumeError};
+pub use iscsi::{IscsiDriver, IscsiError, IscsiPod};
 pub use loop_ephemeral::LoopEphemeral;
 pub use loop_file::LoopFile;
 pub use lvm::{LvmDriver, LvmEphemeral, LvmError};

@@ -85,9 +85,13 @@ pub(crate) fn decode(name: &str) -> Option<Vec<u8>> {
 /// A short name for a path of any length (64-bit FNV-1a). Two paths may share it: whoever uses it compares the path
 /// that is written inside.
 pub(crate) fn short_name(path: &Path) -> String {
+    format!("{:016x}", short_hash(path.as_os_str().as_bytes()))
+}
+
+/// 64-bit FNV-1a, which is the same in every version of this program.
+pub(crate) fn short_hash(bytes: &[u8]) -> u64 {
     let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    let hash = path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, fold);
-    format!("{hash:016x}")
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold)
 }
 
 /// Whether the pool directory is made when it is missing.

@@ -275,7 +275,7 @@ unsafe impl ioctl::Ioctl for ScsiReading<'_> {
 /// Has a SCSI disk carry out a command that reads, within `patience`.
 pub(crate) fn scsi_read(
     device: &File,
-    mut command: [u8; 10],
+    command: &mut [u8],
     (space, patience): (&mut [u8], Duration),
 ) -> io::Result<ScsiRead> {
     let mut sense = [0_u8; 32];
@@ -283,7 +283,7 @@ pub(crate) fn scsi_read(
         interface: c_int::from(b'S'),
         // `SG_DXFER_FROM_DEV`.
         direction: -3,
-        command_length: 10,
+        command_length: u8::try_from(command.len()).map_err(io::Error::other)?,
         sense_space: 32,
         data_space: c_uint::try_from(space.len()).map_err(io::Error::other)?,
         data: space.as_mut_ptr().cast(),

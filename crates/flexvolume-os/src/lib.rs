@@ -42,6 +42,7 @@ pub mod failpoint;
 #[cfg(feature = "fake")]
 pub mod fake;
 pub mod filesystem;
+pub mod iscsi;
 mod kernel;
 mod liveness;
 pub mod lock;
@@ -57,6 +58,7 @@ pub mod reach;
 mod references;
 pub mod reservation;
 pub mod runner;
+pub mod scsi;
 pub mod signals;
 pub mod socket;
 mod start_failure;

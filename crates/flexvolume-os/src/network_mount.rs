@@ -302,6 +302,23 @@ impl<'a> NetworkMounter<'a> {
         Ok(table.mounts().iter().filter(shares).cloned().collect())
     }
 
+    /// Writes `text` into a file of the kernel that may have a server asked before it takes it.
+    ///
+    /// # Errors
+    /// [`NetworkMountError`]; at the deadline the kernel may still do what it was told.
+    pub fn tell(&self, file: &Path, text: &str, deadline: Duration) -> Result<(), NetworkMountError> {
+        let job = Job::Tell { target: file.to_owned(), text: text.to_owned() };
+        match self.run(&job, deadline)? {
+            Run::Answered(Reply::Done { .. }) => Ok(()),
+            Run::Answered(Reply::Failed(refusal)) => Err(refusal.into()),
+            Run::Late => Err(NetworkMountError::Deadline {
+                step: "write to",
+                target: file.to_owned(),
+                waited: deadline,
+            }),
+        }
+    }
+
     fn run(&self, job: &Job, deadline: Duration) -> Result<Run, NetworkMountError> {
         let command = Command::new(&self.program, deadline).argument(child::WORD).input(job.encode());
         let output = self.system.runner.run(&command)?;

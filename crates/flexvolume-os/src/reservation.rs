@@ -11,12 +11,12 @@
 use std::fs::File;
 use std::io;
 use std::num::NonZeroU64;
-use std::time::Duration;
 
 use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::kernel::{self, PrPreempt, PrRegistration, PrReservation, ScsiRead};
+use crate::scsi;
 
 /// `PR_WRITE_EXCLUSIVE_REG_ONLY`: all may read, all who are registered may write.
 const REGISTRANTS_WRITE: u32 = 3;
@@ -27,7 +27,6 @@ const READ_KEYS: u8 = 0;
 const READ_RESERVATION: u8 = 1;
 /// Room for a thousand keys.
 const LONGEST_ANSWER: u16 = 8192;
-const PATIENCE: Duration = Duration::from_secs(10);
 const CHECK_CONDITION: u8 = 2;
 /// A sense key: the disk does not know the command.
 const ILLEGAL_REQUEST: u8 = 5;
@@ -174,17 +173,13 @@ fn ask<'a>(
 ) -> Result<&'a [u8], ReservationError> {
     let length = u16::try_from(space.len()).unwrap_or(LONGEST_ANSWER);
     let [high, low] = length.to_be_bytes();
-    let command = [0x5e, action, 0, 0, 0, 0, 0, high, low, 0];
+    let mut command = [0x5e, action, 0, 0, 0, 0, 0, high, low, 0];
     let space = space.get_mut(..usize::from(length)).unwrap_or_default();
-    let read =
-        kernel::scsi_read(device, command, (space, PATIENCE)).map_err(
-            |source| match Errno::from_io_error(&source) {
-                Some(Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL) => {
-                    ReservationError::Unsupported { step }
-                }
-                _ => ReservationError::Call { step, source },
-            },
-        )?;
+    let failed = |source: io::Error| match Errno::from_io_error(&source) {
+        Some(Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL) => ReservationError::Unsupported { step },
+        _ => ReservationError::Call { step, source },
+    };
+    let read = scsi::read(device, &mut command, space).map_err(failed)?;
     match read {
         ScsiRead { status: 0, transport: 0, length, .. } => Ok(space.get(..length).unwrap_or_default()),
         ScsiRead { status: CHECK_CONDITION, sense: Some(ILLEGAL_REQUEST), .. } => {

@@ -60,6 +60,8 @@ pub const MOUNT_CIFS: Tool = Tool { name: "mount.cifs", package: "cifs-utils" };
 pub const CIFS_UPCALL: Tool = Tool { name: "cifs.upcall", package: "cifs-utils" };
 /// Starts what answers a question of the kernel.
 pub const REQUEST_KEY: Tool = Tool { name: "request-key", package: "keyutils" };
+/// Tells the daemon of iSCSI what sessions there shall be.
+pub const ISCSIADM: Tool = Tool { name: "iscsiadm", package: "open-iscsi" };
 
 impl Tool {
     /// Looks in `PATH` and then in the usual directories, since a daemon may have no `PATH`.

@@ -16,7 +16,7 @@ use super::record::Shelf;
 use super::refusal::Kind;
 use super::request::NbdRequest;
 use super::session::Session;
-use crate::remote_disk::Claims;
+use crate::remote_disk::{Claims, Memory};
 
 /// How long the controller waits for a server that it may have no way to.
 const GLANCE: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ impl NbdDriver {
     /// The driver, with its records in the directory `nbd` of `state`.
     #[must_use]
     pub fn new(system: System, state: &Path) -> Self {
-        Self { system, shelf: Shelf::new(state, "nbd"), claims: Claims::new(state, "nbd") }
+        Self { system, shelf: Shelf::new(state, "nbd"), claims: Claims::new(state, "nbd", Memory::None) }
     }
 
     fn node(&self) -> Node<'_> {
@@ -49,7 +49,8 @@ impl NbdDriver {
         if !self.claims.has(&wanted, node)? {
             look(request)?;
         }
-        Ok(self.claims.admit(&wanted, node)?)
+        self.claims.admit(&wanted, node)?;
+        Ok(())
     }
 
     fn connect(&self, request: &NbdRequest) -> Result<PathBuf> {

@@ -35,6 +35,35 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// A node that has a disk, or had it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Holder {
+    pub(crate) node: String,
+    /// Which attachment of the disk it is, or was; counted from one.
+    pub(crate) number: u64,
+}
+
+/// That a node has a disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Admission {
+    /// Which attachment of the disk it is.
+    pub(crate) number: u64,
+    /// The last attachments of other nodes that the controller has ended.
+    pub(crate) released: Vec<Holder>,
+}
+
+/// What becomes of the claim on a disk that nobody has any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// It is forgotten.
+    None,
+    /// It goes on counting, and knows who had the disk: a node may have been told to give it up and be too dead to.
+    Releases,
+}
+
+/// Of so many nodes it is known that they had the disk.
+const MOST_RELEASES: usize = 64;
+
 /// One disk that is attached somewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Claim {
@@ -43,7 +72,11 @@ struct Claim {
     volume: String,
     /// Nobody writes: any number of nodes may have it.
     read_only: bool,
-    nodes: Vec<String>,
+    nodes: Vec<Holder>,
+    /// How many attachments there have been.
+    count: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    released: Vec<Holder>,
 }
 
 impl Claim {
@@ -54,18 +87,25 @@ impl Claim {
             volume: wanted.volume.to_owned(),
             read_only: wanted.access == Access::ReadOnly,
             nodes: Vec::new(),
+            count: 0,
+            released: Vec::new(),
         }
+    }
+
+    fn has(&self, node: &str) -> bool {
+        self.nodes.iter().any(|holder| holder.node == node)
     }
 
     fn refuse_second(&self, wanted: &Wanted<'_>, node: &str) -> Result<()> {
         let taken = |holder: String, remedy| {
             Err(DiskError::Taken { subject: wanted.subject.clone(), holder, remedy })
         };
-        if self.volume != wanted.volume {
-            let holder = format!("{} as the volume {:?}", self.nodes.join(", "), self.volume);
+        let nodes = self.nodes.iter().map(|holder| &*holder.node);
+        if self.volume != wanted.volume && !self.nodes.is_empty() {
+            let holder = format!("{} as the volume {:?}", nodes.collect::<Vec<_>>().join(", "), self.volume);
             return taken(holder, "one disk is one volume: give each its own");
         }
-        let others: Vec<_> = self.nodes.iter().map(String::as_str).filter(|other| *other != node).collect();
+        let others: Vec<_> = nodes.filter(|other| *other != node).collect();
         if others.is_empty() {
             return Ok(());
         }
@@ -80,10 +120,29 @@ impl Claim {
             self.refuse_second(wanted, node)?;
         }
         self.read_only = read_only;
-        if !self.nodes.iter().any(|known| known == node) {
-            self.nodes.push(node.to_owned());
+        wanted.volume.clone_into(&mut self.volume);
+        if !self.has(node) {
+            self.count += 1;
+            self.nodes.push(Holder { node: node.to_owned(), number: self.count });
+            self.released.retain(|holder| holder.node != node);
         }
         Ok(())
+    }
+
+    /// Takes the disk from the node.
+    fn release(&mut self, node: &str) {
+        let (gone, left) =
+            std::mem::take(&mut self.nodes).into_iter().partition(|holder| holder.node == node);
+        self.nodes = left;
+        self.released.extend::<Vec<_>>(gone);
+        let surplus = self.released.len().saturating_sub(MOST_RELEASES);
+        self.released.drain(..surplus);
+    }
+
+    fn admission(&self, node: &str) -> Admission {
+        let own = self.nodes.iter().find(|holder| holder.node == node);
+        let number = own.map(|holder| holder.number).unwrap_or_default();
+        Admission { number, released: self.released.clone() }
     }
 }
 
@@ -91,12 +150,13 @@ impl Claim {
 #[derive(Debug, Clone)]
 pub(crate) struct Claims {
     directory: PathBuf,
+    memory: Memory,
 }
 
 impl Claims {
     /// In the directory `<driver>/attached` of `state`.
-    pub(crate) fn new(state: &Path, driver: &str) -> Self {
-        Self { directory: state.join(driver).join("attached") }
+    pub(crate) fn new(state: &Path, driver: &str, memory: Memory) -> Self {
+        Self { directory: state.join(driver).join("attached"), memory }
     }
 
     fn file(&self, identity: &str) -> PathBuf {
@@ -121,13 +181,11 @@ impl Claims {
     /// Whether the node has the volume.
     pub(crate) fn has(&self, wanted: &Wanted<'_>, node: &str) -> Result<bool> {
         let claim = self.load(&wanted.identity)?;
-        Ok(claim.is_some_and(|claim| {
-            claim.volume == wanted.volume && claim.nodes.iter().any(|known| known == node)
-        }))
+        Ok(claim.is_some_and(|claim| claim.volume == wanted.volume && claim.has(node)))
     }
 
     /// Gives the disk to the node, unless somebody has it who cannot share it.
-    pub(crate) fn admit(&self, wanted: &Wanted<'_>, node: &str) -> Result<()> {
+    pub(crate) fn admit(&self, wanted: &Wanted<'_>, node: &str) -> Result<Admission> {
         let _lock = self.lock()?;
         let known = self.load(&wanted.identity)?;
         let mut claim = known.clone().unwrap_or_else(|| Claim::new(wanted));
@@ -135,12 +193,12 @@ impl Claims {
         if known.as_ref() != Some(&claim) {
             record::store(&self.file(&wanted.identity), &claim)?;
         }
-        Ok(())
+        Ok(claim.admission(node))
     }
 
     /// Whether a node other than this one has the volume.
     pub(crate) fn is_held_by_others(&self, volume: &str, node: &str) -> Result<bool> {
-        let others = |claim: &Claim| claim.nodes.iter().any(|known| known != node);
+        let others = |claim: &Claim| claim.nodes.iter().any(|holder| holder.node != node);
         Ok(self.of_volume(volume)?.iter().any(|(_, claim)| others(claim)))
     }
 
@@ -151,12 +209,13 @@ impl Claims {
         }
         let _lock = self.lock()?;
         for (path, mut claim) in self.of_volume(volume)? {
-            let before = claim.nodes.len();
-            claim.nodes.retain(|known| known != node);
-            match claim.nodes.len() {
-                0 => record::remove(&path)?,
-                after if after < before => record::store(&path, &claim)?,
-                _ => {}
+            if !claim.has(node) {
+                continue;
+            }
+            claim.release(node);
+            match (claim.nodes.len(), self.memory) {
+                (0, Memory::None) => record::remove(&path)?,
+                _ => record::store(&path, &claim)?,
             }
         }
         Ok(())
@@ -198,7 +257,7 @@ mod tests {
     #[test]
     fn a_second_writer_is_refused_by_the_name_of_the_first() {
         let state = tempfile::tempdir().unwrap();
-        let claims = Claims::new(state.path(), "nbd");
+        let claims = Claims::new(state.path(), "nbd", Memory::None);
         let volume = request("pv", "disk", Access::ReadWrite);
         assert!(!claims.has(&volume, "one").unwrap());
         claims.admit(&volume, "one").unwrap();
@@ -223,7 +282,7 @@ mod tests {
     #[test]
     fn any_number_of_nodes_may_read() {
         let state = tempfile::tempdir().unwrap();
-        let claims = Claims::new(state.path(), "nbd");
+        let claims = Claims::new(state.path(), "nbd", Memory::None);
         let reader = request("pv", "disk", Access::ReadOnly);
         claims.admit(&reader, "one").unwrap();
         claims.admit(&reader, "two").unwrap();
@@ -234,9 +293,38 @@ mod tests {
     }
 
     #[test]
+    fn who_had_the_disk_is_remembered_where_it_matters() {
+        let state = tempfile::tempdir().unwrap();
+        let claims = Claims::new(state.path(), "iscsi", Memory::Releases);
+        let volume = request("pv", "disk", Access::ReadWrite);
+        let admit = |node: &str| claims.admit(&volume, node).unwrap();
+        assert_eq!(admit("one"), Admission { number: 1, released: Vec::new() });
+        assert_eq!(admit("one").number, 1);
+        claims.release("pv", "one").unwrap();
+        assert!(!claims.has(&volume, "one").unwrap());
+        let one = Holder { node: "one".to_owned(), number: 1 };
+        assert_eq!(admit("two"), Admission { number: 2, released: vec![one.clone()] });
+        claims.release("pv", "two").unwrap();
+        let two = Holder { node: "two".to_owned(), number: 2 };
+        assert_eq!(admit("one"), Admission { number: 3, released: vec![two] });
+        claims.release("pv", "one").unwrap();
+        // A volume that comes after may have the disk, and has its history too.
+        let next = request("next", "disk", Access::ReadWrite);
+        let admission = claims.admit(&next, "two").unwrap();
+        assert_eq!((admission.number, admission.released.len()), (4, 1));
+        for number in 0..100 {
+            claims.release("next", &format!("node{number}")).unwrap();
+            claims.release("next", "two").unwrap();
+            claims.admit(&next, &format!("node{number}")).unwrap();
+            claims.release("next", &format!("node{number}")).unwrap();
+        }
+        assert_eq!(claims.admit(&next, "one").unwrap().released.len(), MOST_RELEASES);
+    }
+
+    #[test]
     fn a_damaged_claim_is_never_an_absent_one() {
         let state = tempfile::tempdir().unwrap();
-        let claims = Claims::new(state.path(), "nbd");
+        let claims = Claims::new(state.path(), "nbd", Memory::None);
         let volume = request("pv", "disk", Access::ReadWrite);
         claims.admit(&volume, "one").unwrap();
         std::fs::write(claims.file(&volume.identity), "{").unwrap();

@@ -14,7 +14,7 @@ pub(crate) mod request;
 
 use std::fmt;
 
-pub(crate) use claims::{Claims, Wanted};
+pub(crate) use claims::{Admission, Claims, Holder, Memory, Wanted};
 pub(crate) use contents::Work;
 pub use error::DiskError;
 pub(crate) use error::at;

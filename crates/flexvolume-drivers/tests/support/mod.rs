@@ -31,6 +31,8 @@ pub(crate) enum Program {
     Nfs,
     Nbd,
     Cifs,
+    Iscsi,
+    IscsiPod,
 }
 
 impl Program {
@@ -43,6 +45,8 @@ impl Program {
             Program::LvmEphemeral => env!("CARGO_BIN_EXE_lvm-ephemeral"),
             Program::Cifs => env!("CARGO_BIN_EXE_cifs"),
             Program::Nbd => env!("CARGO_BIN_EXE_nbd"),
+            Program::Iscsi => env!("CARGO_BIN_EXE_iscsi"),
+            Program::IscsiPod => env!("CARGO_BIN_EXE_iscsi-pod"),
             Program::Nfs => env!("CARGO_BIN_EXE_nfs"),
         }
     }

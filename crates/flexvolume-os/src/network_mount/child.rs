@@ -71,6 +71,7 @@ fn perform(job: &Job) -> Result<usize, Refusal> {
             let written = opened.and_then(rustix::fs::syncfs);
             written.map(|()| 0).map_err(refused(Step::WriteBack, ""))
         }
+        Job::Tell { target, text } => tell(target, text).map(|()| 0).map_err(refused(Step::Tell, "")),
         Job::Look { target } => look(target).map(|()| 0).map_err(refused(Step::Look, "")),
     }
 }
@@ -79,6 +80,11 @@ fn unmount(target: &Path, flags: UnmountFlags) -> Result<(), Errno> {
     #[expect(clippy::disallowed_methods, reason = "the one file that unmounts network file systems")]
     let unmounted = rustix::mount::unmount(target, flags | UnmountFlags::NOFOLLOW);
     unmounted
+}
+
+fn tell(target: &Path, text: &str) -> Result<(), Errno> {
+    let file = rustix::fs::open(target, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(file, text.as_bytes()).map(|_| ())
 }
 
 /// Past the cache: the attributes, and an entry of the directory, which some servers refuse when they still give those.

@@ -40,6 +40,11 @@ pub(super) enum Job {
     Look {
         target: PathBuf,
     },
+    /// Writes `text` into the file `target` of the kernel.
+    Tell {
+        target: PathBuf,
+        text: String,
+    },
 }
 
 /// What the child came to.
@@ -77,10 +82,12 @@ pub enum Step {
     WriteBack,
     /// Asking the server.
     Look,
+    /// Writing to a file of the kernel.
+    Tell,
 }
 
 impl Step {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Target,
         Self::FileSystem,
         Self::Setting,
@@ -92,6 +99,7 @@ impl Step {
         Self::Unmount,
         Self::WriteBack,
         Self::Look,
+        Self::Tell,
     ];
 
     /// What was being done, for an error message.
@@ -109,6 +117,7 @@ impl Step {
             Self::Unmount => "unmount",
             Self::WriteBack => "write back",
             Self::Look => "look at",
+            Self::Tell => "write to",
         }
     }
 
@@ -125,6 +134,7 @@ impl Job {
             Self::Unmount { .. } => "unmount",
             Self::WriteBack { .. } => "write back",
             Self::Look { .. } => "look at",
+            Self::Tell { .. } => "write to",
         }
     }
 
@@ -133,7 +143,8 @@ impl Job {
             Self::Mount { target, .. }
             | Self::Unmount { target, .. }
             | Self::WriteBack { target }
-            | Self::Look { target } => target,
+            | Self::Look { target }
+            | Self::Tell { target, .. } => target,
         }
     }
 
@@ -151,6 +162,7 @@ impl Job {
             }
             Self::WriteBack { target } => out.text("write back").bytes(raw(target)),
             Self::Look { target } => out.text("look").bytes(raw(target)),
+            Self::Tell { target, text } => out.text("tell").bytes(raw(target)).text(text),
         };
         out.done()
     }
@@ -171,6 +183,7 @@ impl Job {
             }
             "write back" => Some(Self::WriteBack { target }),
             "look" => Some(Self::Look { target }),
+            "tell" => Some(Self::Tell { target, text: input.text()? }),
             _ => None,
         }
     }
