@@ -144,22 +144,18 @@ fn record_text(entry: &Entry, chap: Option<&Chap>) -> Zeroizing<String> {
     line("node.conn[0].timeo.logout_timeout", "3");
     line("node.conn[0].timeo.noop_out_interval", &PING.to_string());
     line("node.conn[0].timeo.noop_out_timeout", &PING.to_string());
-    match chap {
-        None => line("node.session.auth.authmethod", "None"),
-        Some(chap) => {
-            line("node.session.auth.authmethod", "CHAP");
-            account(&mut line, &chap.node, ["node.session.auth.username", "node.session.auth.password"]);
-            if let Some(target) = &chap.target {
-                account(
-                    &mut line,
-                    target,
-                    ["node.session.auth.username_in", "node.session.auth.password_in"],
-                );
-            }
-        }
-    }
+    authentication(&mut line, chap);
     text.push_str("# END RECORD\n");
     text
+}
+
+fn authentication(line: &mut impl FnMut(&str, &str), chap: Option<&Chap>) {
+    let Some(chap) = chap else { return line("node.session.auth.authmethod", "None") };
+    line("node.session.auth.authmethod", "CHAP");
+    account(line, &chap.node, ["node.session.auth.username", "node.session.auth.password"]);
+    if let Some(target) = &chap.target {
+        account(line, target, ["node.session.auth.username_in", "node.session.auth.password_in"]);
+    }
 }
 
 fn account(line: &mut impl FnMut(&str, &str), account: &Account, [user, password]: [&str; 2]) {

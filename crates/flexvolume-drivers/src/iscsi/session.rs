@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use flexvolume_os::failpoint::hit;
 use flexvolume_os::iscsi::{Iscsi, Session, State};
 use flexvolume_os::lock::Lock;
 use flexvolume_os::reach::{self, Unreachable};
@@ -67,48 +68,27 @@ impl Sessions {
         request: &IscsiRequest,
         chap: Option<&Chap>,
     ) -> Result<Session> {
-        let (target, subject) = (&request.target.name, request.target.to_string());
-        let interface = request.interface.clone();
-        if let Some(session) = self.find_by(target, &interface)? {
-            if session.state == State::LoggedIn {
-                return Ok(session);
+        let (target, interface) = (&request.target.name, &*request.interface);
+        match self.find_by(target, interface)? {
+            Some(session) if session.state == State::LoggedIn => return Ok(session),
+            Some(_) => {
+                reach(&request.portals, REACH).map_err(of_network(&request.target))?;
+                let what = "can be reached, and the session with it has not come back";
+                let remedy = "the log of iscsid says why; the next call looks again";
+                return self
+                    .wait(target, interface, RECOVERY)?
+                    .ok_or_else(|| no_session(request, what, remedy));
             }
-            reach(&request.portals, REACH).map_err(of_network(&request.target))?;
-            return self.wait(target, &interface, RECOVERY)?.ok_or_else(|| IscsiError::Session {
-                subject,
-                what: "can be reached, and the session with it has not come back".to_owned(),
-                remedy: "the log of iscsid says why; the next call looks again",
-            });
+            None => {}
         }
         if chap.is_none() && request.authentication == Authentication::Required {
-            return Err(IscsiError::Session {
-                subject,
-                what: "is to be logged in to with CHAP, and there are no credentials".to_owned(),
-                remedy: "`iscsi` has them from /etc/flexvol/iscsi-chap.json on this node, `iscsi-pod` from the Secret",
-            });
+            let what = "is to be logged in to with CHAP, and there are no credentials";
+            let remedy = "`iscsi` has them from /etc/flexvol/iscsi-chap.json on this node, `iscsi-pod` from the Secret";
+            return Err(no_session(request, what, remedy));
         }
-        let portal = reach(&request.portals, REACH).map_err(of_network(&request.target))?;
-        let entry = Entry {
-            target: target.clone(),
-            portal,
-            interface: interface.clone(),
-            initiator: request.initiator.clone(),
-            patience: SETTING_UP,
-        };
-        let database = Database::find()?;
-        // A record of an earlier attempt may be of another portal, or have other credentials.
-        database.remove(target, &interface)?;
-        database.store(&entry, chap)?;
-        flexvolume_os::failpoint::hit("iscsi.record-written");
-        if let Err(error) = tool::login(system, &entry, &subject) {
-            database.remove(target, &interface)?;
-            return Err(error);
-        }
-        self.wait(target, &interface, APPEARANCE)?.ok_or_else(|| IscsiError::Session {
-            subject,
-            what: "let this node in, and its session is gone already".to_owned(),
-            remedy: "try again",
-        })
+        log_in(system, request, chap)?;
+        let what = "let this node in, and its session is gone already";
+        self.wait(target, interface, APPEARANCE)?.ok_or_else(|| no_session(request, what, "try again"))
     }
 
     fn wait(&self, target: &Name, interface: &str, patience: Duration) -> Result<Option<Session>> {
@@ -149,6 +129,33 @@ impl Sessions {
         }
         Ok(())
     }
+}
+
+fn no_session(request: &IscsiRequest, what: &str, remedy: &'static str) -> IscsiError {
+    IscsiError::Session { subject: request.target.to_string(), what: what.to_owned(), remedy }
+}
+
+/// Makes the session, by a record of its own.
+fn log_in(system: &System, request: &IscsiRequest, chap: Option<&Chap>) -> Result<()> {
+    let (target, interface) = (&request.target.name, &*request.interface);
+    let portal = reach(&request.portals, REACH).map_err(of_network(&request.target))?;
+    let entry = Entry {
+        target: target.clone(),
+        portal,
+        interface: interface.to_owned(),
+        initiator: request.initiator.clone(),
+        patience: SETTING_UP,
+    };
+    let database = Database::find()?;
+    // A record of an earlier attempt may be of another portal, or have other credentials.
+    database.remove(target, interface)?;
+    database.store(&entry, chap)?;
+    hit("iscsi.record-written");
+    let outcome = tool::login(system, &entry, &request.target.to_string());
+    if outcome.is_err() {
+        database.remove(target, interface)?;
+    }
+    outcome
 }
 
 /// The first portal that takes a connection.
