@@ -16,7 +16,7 @@ use super::chap::Chap;
 use super::error::{IscsiError, Result, at, of_sysfs};
 use super::fence::{self, Fence, Fenced};
 use super::key::Pass;
-use super::record::{Record, Shelf, renewed};
+use super::record::{Identity, Record, Shelf, renewed};
 use super::request::IscsiRequest;
 use super::session::Sessions;
 use super::target::Target;
@@ -62,13 +62,6 @@ impl Node<'_> {
         if let Some(known) = &known {
             self.refuse_second(request, known)?;
         }
-        // A volume that comes after another one on the same number may be on another disk.
-        let known = known.map(|mut known| {
-            if known.volume != request.volume {
-                (known.link.wwid, known.link.pass) = (None, None);
-            }
-            known
-        });
         let mut record = renewed(request, known);
         record.link.connected = true;
         record.link.pass = pass.or(record.link.pass);
@@ -174,7 +167,9 @@ impl Node<'_> {
                 "the option \"wwid\" says so; correct it, or have the target give the right disk".to_owned(),
             );
         }
-        if let Some(wanted) = record.link.wwid.as_ref().filter(|wanted| **wanted != found) {
+        let other = record.link.identity.as_ref().filter(|known| known.wwid != found);
+        if let Some(known) = other.filter(|known| known.volume == request.volume) {
+            let wanted = &known.wwid;
             let file = self.shelf.path(&request.target);
             return differs(
                 wanted,
@@ -184,7 +179,11 @@ impl Node<'_> {
                 ),
             );
         }
-        record.link.wwid = Some(found);
+        if other.is_some() {
+            // Another volume's disk was here: what was on that says nothing of this one.
+            (record.contents, record.grow) = (None, false);
+        }
+        record.link.identity = Some(Identity { wwid: found, volume: request.volume.clone() });
         Ok(())
     }
 
@@ -225,13 +224,15 @@ impl Node<'_> {
         let subject = target.to_string();
         let _lock = self.sessions.lock(&target.name)?;
         if let Some((session, disk)) = self.disk_of(target, &record)? {
-            if let Some(device) = device_of(&disk)? {
-                let claim = claim(&device, &subject)?;
-                let pass = record.link.pass.as_ref().filter(|_| record.link.reserved);
-                if let (Some(pass), State::LoggedIn, Some(claim)) = (pass, session.state, &claim) {
-                    fence::open(claim, pass);
-                    hit("iscsi.unregistered");
-                }
+            // Held until the device is gone, so that nobody mounts it meanwhile.
+            let claim = match device_of(&disk)? {
+                Some(device) => claim(&device, &subject)?,
+                None => None,
+            };
+            let pass = record.link.pass.as_ref().filter(|_| record.link.reserved);
+            if let (Some(pass), State::LoggedIn, Some(claim)) = (pass, session.state, &claim) {
+                fence::open(claim, pass);
+                hit("iscsi.unregistered");
             }
             NetworkMounter::new(self.system).tell(&disk.deletion(), "1", LETTING_GO)?;
             hit("iscsi.deleted");
@@ -241,7 +242,7 @@ impl Node<'_> {
         (record.link.connected, record.link.reserved) = (false, false);
         (record.link.pass, record.link.lost_since, record.mounted_at) = (None, None, None);
         // What disk it was is remembered, and so is what this node has made on it.
-        if record.link.wwid.is_some() || record.has_made_something() {
+        if record.link.identity.is_some() || record.has_made_something() {
             Ok(self.shelf.store(target, &record)?)
         } else {
             Ok(self.shelf.remove(target)?)

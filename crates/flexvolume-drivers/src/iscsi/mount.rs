@@ -1,5 +1,6 @@
 //! A volume as a mount, and back.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ pub(crate) fn mount_connected(
     let target = &request.target;
     let access = device::access(request.file_system.access);
     if already_mounted(node.system, (path, access), &connected.device, target)? == Already::Mounted {
-        return Ok(());
+        return be_patient(node, request, &connected.record);
     }
     reach(&request.portals, BRIEF).map_err(of_network(target))?;
     let outcome = mount_anew(node, request, &mut connected, path);
@@ -76,11 +77,16 @@ fn mount_anew(node: Node<'_>, request: &IscsiRequest, connected: &mut Connected,
         size: connected.disk.size().unwrap_or_default(),
     };
     work.mount(&mut connected.record, path)?;
-    if let Some((session, _)) = node.disk_of(target, &connected.record)? {
-        Sessions::be_patient(&session, request.reconnect_timeout.as_secs())?;
-    }
     hit("iscsi.mounted");
-    Ok(())
+    be_patient(node, request, &connected.record)
+}
+
+/// From now on reads and writes wait for the server as long as the volume says.
+fn be_patient(node: Node<'_>, request: &IscsiRequest, record: &Record) -> Result<()> {
+    match node.disk_of(&request.target, record)? {
+        Some((session, _)) => Sessions::be_patient(&session, request.reconnect_timeout.as_secs()),
+        None => Ok(()),
+    }
 }
 
 /// Unmounts what of this driver is mounted at the path, and gives the disk back, whatever came in between before.
@@ -111,7 +117,8 @@ fn find(node: Node<'_>, path: &Path) -> Result<Option<(Target, Record)>> {
             None => None,
         };
         // Somebody may have ended the session under the mount, and another disk may have the name of its device now.
-        if record.is_mounted_at(path) && (device.is_none() || device.as_ref() == Some(&mount.source)) {
+        let is_gone = device.is_none() && mount.source.as_os_str().as_bytes().starts_with(b"/dev/sd");
+        if record.is_mounted_at(path) && (is_gone || device.as_ref() == Some(&mount.source)) {
             return Ok(Some((target, record)));
         }
         if device.as_ref() == Some(&mount.source) {
@@ -150,7 +157,11 @@ fn wait_for_server(
     }
     let reached = reach(&record.link.portals(), BRIEF);
     let why = match (session.state, reached) {
-        (State::LoggedIn, Ok(_)) => return Ok(()),
+        (State::LoggedIn, Ok(_)) => {
+            // Should this unmount fail, the next absence is counted anew.
+            record.link.lost_since = None;
+            return Ok(node.shelf.store(target, record)?);
+        }
         (_, Ok(_)) => "its session is not back yet".to_owned(),
         (_, Err(error)) => error.to_string(),
     };

@@ -21,7 +21,7 @@ pub(crate) struct DiskLink {
     pub(crate) reconnect_timeout: u64,
     /// Which disk of the world it is: noted when this node first had it, and compared from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) wwid: Option<String>,
+    pub(crate) identity: Option<Identity>,
     /// Something of it is here, or was about to be: a session, a device, a key at the disk.
     pub(crate) connected: bool,
     /// Which attachment it is, and which ones are over.
@@ -34,13 +34,20 @@ pub(crate) struct DiskLink {
     pub(crate) lost_since: Option<u64>,
 }
 
+/// Which disk of the world a volume is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) wwid: String,
+    pub(crate) volume: String,
+}
+
 impl DiskLink {
     fn new(request: &IscsiRequest) -> Self {
         Self {
             portals: request.portals.iter().map(ToString::to_string).collect(),
             interface: request.interface.clone(),
             reconnect_timeout: request.reconnect_timeout.as_secs(),
-            wwid: None,
+            identity: None,
             connected: false,
             pass: None,
             reserved: false,
@@ -54,15 +61,15 @@ impl DiskLink {
     }
 }
 
-/// The record of a disk, with what an earlier one knew of the same volume.
+/// The record of a disk, with what an earlier one knew.
 pub(crate) fn renewed(request: &IscsiRequest, known: Option<Record>) -> Record {
     let mut record = Record::new(&request.volume, &request.target, DiskLink::new(request));
     let Some(known) = known else { return record };
     record.contents = known.contents;
     record.grow = known.grow;
     record.mounted_at = known.mounted_at;
-    record.link.wwid = known.link.wwid;
-    record.link.pass = known.link.pass;
+    record.link.identity = known.link.identity;
+    record.link.pass = known.link.pass.filter(|_| known.volume == request.volume);
     record.link.reserved = known.link.reserved;
     record.link.connected = known.link.connected;
     record
