@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use linux_raw_sys::general::{
-    __NR_fchmodat2, __NR_listmount, __NR_statmount, AT_SYMLINK_NOFOLLOW, MNT_ID_REQ_SIZE_VER0, mnt_id_req,
+    __NR_fchmodat2, __NR_fcntl, __NR_listmount, __NR_statmount, AT_SYMLINK_NOFOLLOW, F_RDLCK, F_SETLEASE,
+    F_SETSIG, F_UNLCK, MNT_ID_REQ_SIZE_VER0, mnt_id_req,
 };
 use linux_raw_sys::loop_device::{self, loop_config, loop_info64};
 use rustix::fs::RawMode;
@@ -370,4 +371,19 @@ pub(crate) fn chmod_at(directory: BorrowedFd<'_>, name: &CStr, mode: RawMode) ->
     // SAFETY: the descriptor is open, the name ends with a zero byte, and the kernel only reads it.
     let result = unsafe { syscall(c_long::from(__NR_fchmodat2), directory, name, mode, AT_SYMLINK_NOFOLLOW) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `F_SETLEASE`: takes a read lease on the file and gives it back. EAGAIN while somebody has the file open for writing.
+pub(crate) fn can_lease(file: &File) -> io::Result<()> {
+    let set = |command: u32, value: c_long| {
+        let (number, command) = (file.as_raw_fd(), c_long::from(command));
+        // SAFETY: the descriptor is open, and these commands take a number and touch no memory.
+        let result = unsafe { syscall(c_long::from(__NR_fcntl), c_long::from(number), command, value) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    // Who opens the file for writing meanwhile breaks the lease. SIGIO, which tells that, would end the process; SIGURG
+    // is ignored unless somebody asks for it.
+    set(F_SETSIG, Signal::URG.as_raw().into())?;
+    set(F_SETLEASE, F_RDLCK.into())?;
+    set(F_SETLEASE, F_UNLCK.into())
 }

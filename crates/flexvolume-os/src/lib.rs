@@ -63,6 +63,7 @@ pub mod signals;
 pub mod socket;
 mod start_failure;
 pub mod tools;
+pub mod writers;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! The directory of manifests, watched: which files have come, changed and gone, and what they hold.
 //!
-//! A file is read when its writer has closed it or moved it here. Where that cannot be known (it was there before us,
-//! events were lost, it is a link, it lies on a network) it is read once it has been left alone for a while. Events only say
-//! when to look.
+//! A file is read when its writer has closed it or moved it here. Where that was not seen (it was there before us, events
+//! were lost, it is a link) the kernel is asked whether anybody has it open for writing; where it cannot tell (on a
+//! network) the file is read once it has been left alone for a while. Events only say when to look.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -13,6 +13,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use flexvolume_host::os::writers::{self, Writers};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
@@ -236,18 +237,23 @@ impl Directory {
             || (!self.being_written.contains(name) && seen.since.elapsed() >= SETTLE);
         if !settled {
             if !self.being_written.contains(name) {
+                let closed = self.read(name, &stamp, Wanted::IfClosed);
+                if closed.is_some() {
+                    return closed;
+                }
                 self.pending.insert(name.to_owned());
             }
             return is_new.then_some(News::Unfinished);
         }
-        self.read(name, stamp)
+        self.read(name, &stamp, Wanted::Anyway)
     }
 
-    fn read(&mut self, name: &str, stamp: Stamp) -> Option<News> {
+    fn read(&mut self, name: &str, stamp: &Stamp, wanted: Wanted) -> Option<News> {
         match read(&self.path.join(name)) {
-            Ok((text, read)) if read == stamp => {
+            Ok(Contents { writers: Writers::Perhaps, .. }) if wanted == Wanted::IfClosed => None,
+            Ok(Contents { text, stamp: read, .. }) if read == *stamp => {
                 if let Some(seen) = self.files.get_mut(name) {
-                    seen.read = Some(stamp);
+                    seen.read = Some(read);
                 }
                 Some(text.map_or_else(|why| News::Unusable(format!("{name}: {why}")), News::Text))
             }
@@ -269,6 +275,13 @@ impl Directory {
         // It stays so until something is heard of it, or everything is looked at again.
         Some(News::Unusable(format!("{name}: cannot be read: {error}")))
     }
+}
+
+/// Whether a file is wanted that somebody may be writing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    IfClosed,
+    Anyway,
 }
 
 /// Whether a file was last written more than a while ago, as far as the clock can be believed.
@@ -298,20 +311,31 @@ fn names(directory: &Path) -> io::Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// The text, or why there is none, and the state that was read. Never waits, as opening a pipe would.
-fn read(file: &Path) -> io::Result<(Result<String, String>, Stamp)> {
+/// What was read of a file.
+struct Contents {
+    /// The text, or why there is none.
+    text: Result<String, String>,
+    /// The state that was read.
+    stamp: Stamp,
+    /// Who was writing when it had been read.
+    writers: Writers,
+}
+
+/// Never waits, as opening a pipe would.
+fn read(file: &Path) -> io::Result<Contents> {
     let without_waiting = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = OpenOptions::new().read(true).custom_flags(without_waiting).open(file)?;
     let before = file.metadata()?;
     if !before.is_file() {
-        return Ok((Err("is not a file".to_owned()), Stamp::of(&before)));
+        let text = Err("is not a file".to_owned());
+        return Ok(Contents { text, stamp: Stamp::of(&before), writers: Writers::Perhaps });
     }
     if before.len() > FILE_LIMIT {
         let why = format!("has more than {FILE_LIMIT} bytes; a manifest for flexvol needs far less");
-        return Ok((Err(why), Stamp::of(&before)));
+        return Ok(Contents { text: Err(why), stamp: Stamp::of(&before), writers: Writers::Perhaps });
     }
-    let text = read_text(&file)?;
-    Ok((text, Stamp::of(&file.metadata()?)))
+    let (text, writers) = (read_text(&file)?, writers::of(&file));
+    Ok(Contents { text, stamp: Stamp::of(&file.metadata()?), writers })
 }
 
 fn read_text(file: &File) -> io::Result<Result<String, String>> {
