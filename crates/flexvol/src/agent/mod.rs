@@ -9,6 +9,7 @@ mod api;
 mod calls;
 mod claims;
 mod client;
+mod crew;
 mod directory;
 mod drivers;
 mod health;
@@ -40,6 +41,7 @@ use self::api::{Access, Api, Question};
 pub(crate) use self::api::{EventsDocument, RetryDocument, StatusDocument, VolumeLine};
 use self::calls::{CallRecord, RecordingRunner};
 pub(crate) use self::client::{Query, ask, find};
+use self::crew::Crew;
 use self::directory::Directory;
 use self::drivers::DriverNews;
 pub(crate) use self::health::{ANSWERS, probe};
@@ -98,7 +100,8 @@ pub(crate) fn run(global: &Global, arguments: &AgentArguments) -> Result<u8, Fai
     let state = State::open(&session.host.root)?;
     let memory = state.remember();
     let manager = Arc::new(session.manager());
-    let worker = Worker { manager, system: session.host.system.clone(), messages: messages.clone() };
+    let system = session.host.system.clone();
+    let worker = Worker { manager, system, messages: messages.clone(), crew: Crew::default() };
     let mut agent = Agent {
         reconciler: Reconciler::new(arguments.bounds(), back_off()),
         journal: Journal::new(state.directory()),

@@ -1,8 +1,7 @@
-//! One operation on one volume, in a thread of its own.
+//! One operation on one volume, in a thread that works on nothing else meanwhile.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::thread;
 
 use flexvolume_host::lifecycle::{Leaving, LifecycleError, Resize, Standing, VolumeManager, WantedVolume};
 use flexvolume_host::os::System;
@@ -11,6 +10,7 @@ use flexvolume_host::reconcile::{Assignment, Ending, Operation, VolumeKey, Wante
 
 use super::Message;
 use super::calls::this_thread_works_on;
+use super::crew::Crew;
 use crate::usage::Surveyor;
 
 /// Carries operations out.
@@ -19,6 +19,7 @@ pub(super) struct Worker {
     pub(super) manager: Arc<VolumeManager>,
     pub(super) system: System,
     pub(super) messages: Sender<Message>,
+    pub(super) crew: Crew,
 }
 
 /// Tells how an operation ended, whatever becomes of its thread.
@@ -53,10 +54,8 @@ impl Worker {
             assignment: Some(assignment.clone()),
             ending: Ending::Failed("its thread could not be started or gave up".to_owned()),
         };
-        let started = thread::Builder::new().name("volume".to_owned()).spawn(move || {
-            report.end(worker.perform(&assignment));
-        });
-        if let Err(error) = started {
+        let job = move || report.end(worker.perform(&assignment));
+        if let Err(error) = self.crew.give(Box::new(job)) {
             tracing::warn!(%error, "no thread for an operation");
         }
     }
