@@ -1,7 +1,10 @@
 //! Who uses a pod's volumes right now, so that the last one to leave can unmount them.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use flexvolume::PodUid;
@@ -48,7 +51,7 @@ impl PodUse {
     pub fn leave(self) -> Result<Leaving, LifecycleError> {
         match self.shared.into_alone()? {
             Alone::No => Ok(Leaving::OthersRemain),
-            Alone::Yes(_) if self.kept.exists() => Ok(Leaving::Kept),
+            Alone::Yes(_) if self.kept.symlink_metadata().is_ok() => Ok(Leaving::Kept),
             Alone::Yes(alone) => Ok(Leaving::Last(LastUse { alone: Some(alone) })),
         }
     }
@@ -83,7 +86,9 @@ impl Keeper {
 
 /// Who keeps the pod's volumes, if anybody does.
 pub(super) fn keeper(root: &Path, pod: &PodUid) -> Option<Keeper> {
-    let word = fs::read(mark(root, pod)).ok()?;
+    let mark = mark(root, pod);
+    let link = fs::read_link(&mark).map(|target| target.into_os_string().into_vec());
+    let word = link.or_else(|_| fs::read(&mark)).ok()?;
     // What the agent did not write is a person's, whatever it is: it stays.
     Some(if word == Keeper::Agent.word() { Keeper::Agent } else { Keeper::Person })
 }
@@ -100,8 +105,29 @@ pub(super) fn keep(host: &VolumeHost, pod: &PodUid, keeper: Keeper) -> Result<()
     if let Some(directory) = mark.parent() {
         make_directory(&host.root, directory).map_err(failed)?;
     }
-    flexvolume_os::atomic::write(&mark, keeper.word()).map_err(failed)?;
+    match keeper {
+        Keeper::Person => flexvolume_os::atomic::write(&mark, keeper.word()),
+        Keeper::Agent => link(&mark, keeper.word()),
+    }
+    .map_err(failed)?;
     Ok(())
+}
+
+/// A link that leads nowhere is there at once, with its word, and needs no time of the disk. After a power cut, which may
+/// take it away, nothing is mounted that it could keep.
+fn link(mark: &Path, word: &[u8]) -> io::Result<()> {
+    let word = OsStr::from_bytes(word);
+    match symlink(word, mark) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // No mark begins with a dot.
+            let beside =
+                mark.with_file_name(format!(".{}.tmp", mark.file_name().unwrap_or_default().display()));
+            let _ = fs::remove_file(&beside);
+            symlink(word, &beside)?;
+            fs::rename(&beside, mark)
+        }
+        made => made,
+    }
 }
 
 /// Takes the wish back.
@@ -124,4 +150,25 @@ pub(super) fn discard(host: &VolumeHost, pod: &PodUid) {
 
 fn mark(root: &Path, pod: &PodUid) -> PathBuf {
     paths::state_dir(root).join("kept").join(file_name::of_pod(pod))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_says_whose_it_is_and_the_last_word_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let (root, pod) = (directory.path(), PodUid::parse("uid-1").unwrap());
+        let mark = mark(root, &pod);
+        fs::create_dir_all(mark.parent().unwrap()).unwrap();
+        assert_eq!(keeper(root, &pod), None);
+        link(&mark, Keeper::Agent.word()).unwrap();
+        assert_eq!(keeper(root, &pod), Some(Keeper::Agent));
+        flexvolume_os::atomic::write(&mark, Keeper::Person.word()).unwrap();
+        assert_eq!(keeper(root, &pod), Some(Keeper::Person));
+        link(&mark, Keeper::Agent.word()).unwrap();
+        assert_eq!(keeper(root, &pod), Some(Keeper::Agent));
+        assert_eq!(fs::read_dir(mark.parent().unwrap()).unwrap().count(), 1);
+    }
 }
