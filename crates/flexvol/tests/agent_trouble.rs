@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, Instant};
 
-use node::{MEMORY, Node, in_namespaces, pod_text, program};
+use node::{Agent, MEMORY, Node, in_namespaces, pod_text, program};
 
 const DRIVER: &str = "example.com~memory/memory";
 
@@ -332,5 +332,26 @@ fn a_mount_that_died_is_told_and_mounted_again_where_that_is_wanted() {
             .any(|line| line.contains("pods/web") && line.contains("tmpfs"))
     });
     node.wait_until("it has recovered", || node.report().contains("Recovered"));
+    agent.stop();
+}
+
+#[test]
+fn an_agent_that_dies_behind_its_last_unmount_leaves_nothing_for_ever() {
+    if !in_namespaces("an_agent_that_dies_behind_its_last_unmount_leaves_nothing_for_ever") {
+        return;
+    }
+    let node = node();
+    let mut command = node.agent(&[]);
+    command.env("FLEXVOL_FAILPOINT", "lifecycle.unmount.forgotten=abort");
+    let mut agent = Agent::of(command.spawn().unwrap());
+    node.pod("web", &["data"]);
+    node.wait_for_mounts(&["web/data"]);
+    fs::remove_file(node.manifest("web")).unwrap();
+    let died = std::cell::RefCell::new(&mut agent);
+    node.wait_until("it dies", || died.borrow_mut().has_ended());
+    assert_eq!(node.mounts(), Vec::<String>::new());
+    assert!(!node.leftovers().is_empty(), "it died too late");
+    let agent = node.start();
+    node.wait_until("nothing is left", || node.leftovers().is_empty());
     agent.stop();
 }

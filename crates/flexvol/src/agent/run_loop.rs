@@ -80,6 +80,7 @@ impl Agent {
     /// Finds what there is, before anything is touched.
     pub(super) fn take_stock(&mut self) -> Result<(), Failure> {
         let inventory = self.worker.manager.inventory()?;
+        self.worker.manager.sweep(&inventory);
         self.tell_unreadable(inventory.unreadable);
         self.reconciler.take_stock(inventory.volumes, Instant::now());
         Ok(())

@@ -17,6 +17,12 @@ pub(super) fn pod(host: &VolumeHost, pod: &PodUid) -> Result<Lock, LockError> {
     exclusive(host, "pods", &file_name::of_pod(pod))
 }
 
+/// The pod's lock, if nobody has it.
+pub(super) fn pod_if_free(host: &VolumeHost, pod: &PodUid) -> Option<Lock> {
+    let file = lock_file(host, "pods", &file_name::of_pod(pod)).ok()?;
+    Lock::acquire(&file, std::time::Duration::ZERO).ok()
+}
+
 /// One process at a time works on the device of an attachable volume.
 pub(super) fn device(host: &VolumeHost, driver: &DriverName, volume: &VolumeName) -> Result<Lock, LockError> {
     exclusive(host, "volumes", &file_name::of_volume(driver, volume))

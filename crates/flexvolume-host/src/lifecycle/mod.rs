@@ -15,6 +15,7 @@ mod shelf;
 mod single;
 mod stage;
 mod status;
+mod sweep;
 mod tidy;
 mod unfinished;
 mod users;
