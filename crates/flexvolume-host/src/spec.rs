@@ -69,7 +69,7 @@ pub enum VolumeMode {
 }
 
 /// `secretRef`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SecretReference {
     /// The namespace; `None` means the pod's.
     pub namespace: Option<String>,

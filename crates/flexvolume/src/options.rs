@@ -15,7 +15,7 @@ mod reserved;
 pub use render::{Encoding, FsGroupKeys, Rendering, ReservedKeys};
 
 /// Whether the volume may be written (`kubernetes.io/readwrite`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Access {
     /// `rw`.
     #[default]

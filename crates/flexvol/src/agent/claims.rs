@@ -12,7 +12,7 @@ impl Claims {
     /// The file asks for these pods.
     pub(super) fn make(&mut self, file: &str, pods: impl IntoIterator<Item = PodUid>) {
         for pod in pods {
-            let files = self.0.entry(pod).or_default();
+            let files = self.0.entry(pod).or_insert_with(|| Vec::with_capacity(1));
             if !files.iter().any(|known| known == file) {
                 files.push(file.to_owned());
             }

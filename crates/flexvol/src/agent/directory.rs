@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -56,8 +56,14 @@ impl Stamp {
 struct Seen {
     stamp: Stamp,
     since: Instant,
-    /// The stamp with which it was read last.
-    read: Option<Stamp>,
+    /// Whether it was read with this stamp.
+    read: Read,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Read {
+    Yes,
+    NotYet,
 }
 
 /// The watched directory.
@@ -225,12 +231,12 @@ impl Directory {
             // What was there before us and is not quite new was not begun just now.
             since: if first_look && is_old(&stamp) { now.checked_sub(SETTLE).unwrap_or(now) } else { now },
             stamp: stamp.clone(),
-            read: None,
+            read: Read::NotYet,
         });
         if seen.stamp != stamp {
-            (seen.stamp, seen.since) = (stamp.clone(), now);
+            (seen.stamp, seen.since, seen.read) = (stamp.clone(), now, Read::NotYet);
         }
-        if seen.read.as_ref() == Some(&stamp) {
+        if seen.read == Read::Yes {
             return None;
         }
         let settled = self.finished.contains(name)
@@ -253,7 +259,7 @@ impl Directory {
             Ok(Contents { writers: Writers::Perhaps, .. }) if wanted == Wanted::IfClosed => None,
             Ok(Contents { text, stamp: read, .. }) if read == *stamp => {
                 if let Some(seen) = self.files.get_mut(name) {
-                    seen.read = Some(read);
+                    seen.read = Read::Yes;
                 }
                 Some(text.map_or_else(|why| News::Unusable(format!("{name}: {why}")), News::Text))
             }

@@ -319,7 +319,10 @@ fn content_of(name: &str, text: String, reading: Reading) -> Result<Content, Str
     if workload.referents > 0 || !errors.is_empty() {
         return Ok(Content::Linked(text));
     }
-    Ok(Content::Pods(workload.pods.into_iter().map(|plan| Arc::new(wanted(plan))).collect()))
+    let mut pods: Vec<_> = workload.pods.into_iter().map(|plan| Arc::new(wanted(plan))).collect();
+    // The room of the plans was taken over.
+    pods.shrink_to_fit();
+    Ok(Content::Pods(pods))
 }
 
 fn wanted(plan: PodPlan) -> WantedPod {

@@ -1,6 +1,7 @@
 //! What is known of each driver, and the volumes that wait for their turn with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Instant;
 
 use flexvolume::DriverName;
@@ -46,7 +47,7 @@ impl DriverState {
 pub(super) struct Driver {
     pub(super) state: DriverState,
     /// By the time at which they may be worked on, first come first served.
-    waiting: BTreeSet<(Instant, u64, VolumeKey)>,
+    waiting: BTreeMap<Ticket, VolumeKey>,
     pub(super) running: usize,
 }
 
@@ -56,8 +57,9 @@ impl Driver {
         &self,
         now: Instant,
         is_free: impl Fn(&VolumeKey) -> bool,
-    ) -> Option<&(Instant, u64, VolumeKey)> {
-        self.waiting.iter().take_while(|(due, ..)| *due <= now).find(|(.., key)| is_free(key))
+    ) -> Option<(Ticket, &VolumeKey)> {
+        let due = self.waiting.range(..=last_of(now)).map(|(ticket, key)| (*ticket, key));
+        due.into_iter().find(|(_, key)| is_free(key))
     }
 }
 
@@ -72,6 +74,11 @@ pub(super) struct Drivers {
 
 /// A place in a queue.
 pub(super) type Ticket = (Instant, u64);
+
+/// The last place of those that are due at a time.
+fn last_of(due: Instant) -> Ticket {
+    (due, u64::MAX)
+}
 
 impl Drivers {
     /// From now on a driver that nobody has spoken of is missing.
@@ -92,7 +99,7 @@ impl Drivers {
         let state = self.unspoken();
         self.drivers.entry(name.clone()).or_insert_with(|| Driver {
             state,
-            waiting: BTreeSet::new(),
+            waiting: BTreeMap::new(),
             running: 0,
         })
     }
@@ -118,23 +125,24 @@ impl Drivers {
     pub(super) fn enqueue(&mut self, key: VolumeKey, due: Instant) -> Ticket {
         self.tickets += 1;
         let ticket = (due, self.tickets);
-        self.get_mut(&key.driver.clone()).waiting.insert((ticket.0, ticket.1, key));
+        self.get_mut(&key.driver.clone()).waiting.insert(ticket, key);
         ticket
     }
 
     pub(super) fn dequeue(&mut self, key: &VolumeKey, ticket: Ticket) {
-        self.get_mut(&key.driver).waiting.remove(&(ticket.0, ticket.1, key.clone()));
+        self.get_mut(&key.driver).waiting.remove(&ticket);
     }
 
     pub(super) fn waiting(&self, name: &DriverName) -> Vec<VolumeKey> {
-        let waiting = self.drivers.get(name).into_iter().flat_map(|driver| &driver.waiting);
-        waiting.map(|(.., key)| key.clone()).collect()
+        self.drivers.get(name).into_iter().flat_map(|driver| driver.waiting.values()).cloned().collect()
     }
 
     /// When the next volume that waits for its time may be worked on.
     pub(super) fn next_due(&self, per_driver: usize, now: Instant) -> Option<Instant> {
-        let first_later =
-            |driver: &Driver| driver.waiting.iter().map(|(due, ..)| *due).find(|due| *due > now);
+        let first_later = |driver: &Driver| {
+            let mut later = driver.waiting.range((Bound::Excluded(last_of(now)), Bound::Unbounded));
+            later.next().map(|((due, _), _)| *due)
+        };
         self.with_room(per_driver).filter_map(first_later).min()
     }
 }

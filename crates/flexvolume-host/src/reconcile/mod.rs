@@ -16,6 +16,7 @@
 mod back_off;
 mod bounds;
 mod drivers;
+mod pod_volumes;
 mod reconciler;
 mod view;
 mod volume;

@@ -4,18 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use flexvolume::{DriverName, PodUid, VolumeName};
+use flexvolume::{DriverName, PodUid};
 
 use super::bounds::{Busy, Device};
 use super::drivers::{DriverState, Drivers};
-use super::volume::{Actual, Running, Volume, Wish, capacity, device};
+use super::pod_volumes::{Name, PodVolumes};
+use super::volume::{Actual, Description, Running, Volume, Wish, capacity, device};
 use super::{
     Assignment, BackOff, Bounds, Ending, Notice, NoticeKind, Operation, PodWish, VolumeKey, WantedPod,
 };
 use crate::lifecycle::{Keeper, Known, Standing};
-
-/// The volumes of a pod. Most pods have one or two, for which a node of the map has room for eleven: so it holds boxes.
-pub(super) type PodVolumes = BTreeMap<(DriverName, VolumeName), Box<Volume>>;
 
 /// Which volume is worked on next, and when. See the module.
 #[derive(Debug)]
@@ -56,7 +54,7 @@ impl Reconciler {
             if let Some(spec) = &known.spec {
                 volume.device = device(spec);
             }
-            volume.described = known.spec.map(Box::new);
+            volume.described = known.spec.as_ref().map(Description::of);
             volume.pod_name = known.pod_name;
             volume.noted = known.error;
             self.requeue(&key, now);
@@ -99,7 +97,8 @@ impl Reconciler {
             PodWish::Volumes(pod) => wanted_volumes(pod),
             PodWish::AsIs | PodWish::Gone => BTreeMap::new(),
         };
-        let known = self.pods.get(uid).into_iter().flat_map(|volumes| volumes.keys().cloned());
+        let known =
+            self.pods.get(uid).into_iter().flat_map(|volumes| volumes.iter().map(|(name, _)| name.clone()));
         let names: BTreeSet<_> = known.chain(wanted.keys().cloned()).collect();
         for name in names {
             let wish = match (wish, wanted.get(&name)) {
@@ -118,7 +117,7 @@ impl Reconciler {
 
     fn set_wish(&mut self, key: &VolumeKey, wish: Wish, now: Instant) -> Option<NoticeKind> {
         let volume = self.entry(key, wish.clone(), now);
-        let before = volume.wanted().cloned().or_else(|| volume.described.take().map(|spec| *spec));
+        let before = volume.wanted().map(Description::of).or_else(|| volume.described.take());
         volume.wish = wish;
         if let Some(spec) = volume.wanted() {
             volume.device = device(spec);
@@ -127,8 +126,8 @@ impl Reconciler {
             volume.supersede().then_some(NoticeKind::Superseded)
         } else {
             let mounted = matches!(volume.actual, Actual::Mounted(_));
-            let changed =
-                volume.wanted().zip(before).is_some_and(|(wanted, before)| differs(wanted, &before));
+            let wanted = volume.wanted().map(Description::of);
+            let changed = wanted.zip(before).is_some_and(|(wanted, before)| wanted != before);
             (mounted && changed).then_some(NoticeKind::ChangedWhileMounted)
         };
         let needed = volume.needed().map(|operation| operation.task());
@@ -181,8 +180,9 @@ impl Reconciler {
         }
         let is_free = |key: &VolumeKey| self.busy.is_free(key, self.device_of(key));
         let due = self.drivers.with_room(self.busy.per_driver());
-        let (at, number, key) = due.filter_map(|driver| driver.first_due(now, is_free)).min()?.clone();
-        self.drivers.dequeue(&key, (at, number));
+        let (ticket, key) = due.filter_map(|driver| driver.first_due(now, is_free)).min()?;
+        let key = key.clone();
+        self.drivers.dequeue(&key, ticket);
         let device = self.device_of(&key);
         let volume = self.get_mut(&key)?;
         volume.ticket = None;
@@ -209,8 +209,7 @@ impl Reconciler {
         let driver = self.drivers.get_mut(&key.driver);
         driver.running = driver.running.saturating_sub(1);
         let task = running.operation.task();
-        let Some(volume) = self.pods.get_mut(&key.pod).and_then(|volumes| volumes.get_mut(&name_of(key)))
-        else {
+        let Some(volume) = self.pods.get_mut(&key.pod).and_then(|volumes| volumes.get_mut(key)) else {
             return;
         };
         match ending {
@@ -254,20 +253,21 @@ impl Reconciler {
     }
 
     pub(super) fn get(&self, key: &VolumeKey) -> Option<&Volume> {
-        self.pods.get(&key.pod)?.get(&name_of(key)).map(|volume| &**volume)
+        self.pods.get(&key.pod)?.get(key)
     }
 
     fn get_mut(&mut self, key: &VolumeKey) -> Option<&mut Volume> {
-        self.pods.get_mut(&key.pod)?.get_mut(&name_of(key)).map(|volume| &mut **volume)
+        self.pods.get_mut(&key.pod)?.get_mut(key)
     }
 
     fn entry(&mut self, key: &VolumeKey, wish: Wish, now: Instant) -> &mut Volume {
         let volumes = self.pods.entry(key.pod.clone()).or_default();
-        volumes.entry(name_of(key)).or_insert_with(|| Box::new(Volume::new(wish, now)))
+        volumes.entry(key, || Volume::new(wish, now))
     }
 
     fn requeue_all(&mut self, now: Instant) {
-        let all = self.pods.iter().flat_map(|(pod, volumes)| volumes.keys().map(|name| key_of(pod, name)));
+        let all =
+            self.pods.iter().flat_map(|(pod, volumes)| volumes.iter().map(|(name, _)| key_of(pod, name)));
         let keys: Vec<VolumeKey> = all.collect();
         keys.iter().for_each(|key| self.requeue(key, now));
     }
@@ -296,7 +296,7 @@ impl Reconciler {
 
     fn forget(&mut self, key: &VolumeKey) {
         if let Some(volumes) = self.pods.get_mut(&key.pod) {
-            volumes.remove(&name_of(key));
+            volumes.remove(key);
             if volumes.is_empty() {
                 self.pods.remove(&key.pod);
             }
@@ -321,17 +321,13 @@ impl Volume {
     }
 }
 
-pub(super) fn key_of(pod: &PodUid, (driver, volume): &(DriverName, VolumeName)) -> VolumeKey {
+pub(super) fn key_of(pod: &PodUid, (driver, volume): &Name) -> VolumeKey {
     VolumeKey { pod: pod.clone(), driver: driver.clone(), volume: volume.clone() }
-}
-
-fn name_of(key: &VolumeKey) -> (DriverName, VolumeName) {
-    (key.driver.clone(), key.volume.clone())
 }
 
 /// The volumes of a pod by what names their mount dirs. One whose driver can have no such name is no volume: whoever
 /// reads manifests says so.
-fn wanted_volumes(pod: &WantedPod) -> BTreeMap<(DriverName, VolumeName), usize> {
+fn wanted_volumes(pod: &WantedPod) -> BTreeMap<Name, usize> {
     let mut wanted = BTreeMap::new();
     for (position, volume) in pod.volumes.iter().enumerate() {
         if let Ok(driver) = DriverName::parse(volume.spec.driver.clone()) {
@@ -339,10 +335,4 @@ fn wanted_volumes(pod: &WantedPod) -> BTreeMap<(DriverName, VolumeName), usize> 
         }
     }
     wanted
-}
-
-/// Whether a mounted volume is described otherwise now, but for its size, which can be changed.
-fn differs(wanted: &crate::spec::VolumeSpec, before: &crate::spec::VolumeSpec) -> bool {
-    let sized = crate::spec::VolumeSpec { source: wanted.source.clone(), ..before.clone() };
-    *wanted != sized
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use flexvolume::{DriverName, VolumeName};
+use flexvolume::DriverName;
 use serde::Serialize;
 
 use super::drivers::DriverState;
+use super::pod_volumes::Name;
 use super::reconciler::key_of;
 use super::volume::{Actual, Volume, Wish};
 use super::{Reconciler, VolumeKey};
@@ -128,8 +129,8 @@ impl Reconciler {
         self.drivers.iter().map(|(name, driver)| (name, &driver.state))
     }
 
-    fn volumes(&self) -> impl Iterator<Item = (&(DriverName, VolumeName), &Volume)> {
-        self.pods.values().flatten().map(|(name, volume)| (name, &**volume))
+    fn volumes(&self) -> impl Iterator<Item = (&Name, &Volume)> {
+        self.pods.values().flat_map(|volumes| volumes.iter())
     }
 
     fn stage(&self, driver: &DriverName, volume: &Volume) -> Stage {

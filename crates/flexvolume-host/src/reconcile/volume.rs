@@ -1,5 +1,6 @@
 //! One volume: what shall be, what is, what is being done, and what went wrong.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -47,6 +48,20 @@ pub(super) struct Trouble {
     pub(super) why: String,
 }
 
+/// Tells one description of a volume from another one without keeping it. The size does not count, since it can be
+/// changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Description(u64);
+
+impl Description {
+    pub(super) fn of(spec: &VolumeSpec) -> Self {
+        let VolumeSpec { name, driver, fs_type, access, options, secret, source: _ } = spec;
+        let mut hasher = DefaultHasher::new();
+        (name, driver, fs_type, access, options, secret).hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
 /// A volume of one pod.
 #[derive(Debug)]
 pub(super) struct Volume {
@@ -62,7 +77,7 @@ pub(super) struct Volume {
     /// Whether its device may be another pod's too, as far as is known.
     pub(super) device: Device,
     /// How it was described when it was mounted, until that is compared with what is wanted.
-    pub(super) described: Option<Box<VolumeSpec>>,
+    pub(super) described: Option<Description>,
     /// What is known of the pod's name where nobody wants it.
     pub(super) pod_name: Option<String>,
     /// Why it failed before we came.
