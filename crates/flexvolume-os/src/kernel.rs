@@ -387,3 +387,15 @@ pub(crate) fn can_lease(file: &File) -> io::Result<()> {
     set(F_SETLEASE, F_RDLCK.into())?;
     set(F_SETLEASE, F_UNLCK.into())
 }
+
+/// `malloc_trim(3)` of glibc; the musl library gives memory back by itself.
+pub(crate) fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(pad: usize) -> c_int;
+        }
+        // SAFETY: it takes the allocator's own locks and touches nothing but what is free.
+        unsafe { malloc_trim(0) };
+    }
+}

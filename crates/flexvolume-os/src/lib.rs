@@ -47,6 +47,7 @@ mod kernel;
 mod liveness;
 pub mod lock;
 pub mod loop_device;
+pub mod memory;
 pub mod mount;
 pub mod mountinfo;
 pub mod namespace;

@@ -20,6 +20,7 @@ mod manifests;
 mod metrics;
 mod news;
 mod notify;
+mod rest;
 mod run_loop;
 mod secrets;
 mod server;

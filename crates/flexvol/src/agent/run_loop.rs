@@ -17,6 +17,7 @@ use super::journal::{Event, Journal};
 use super::metrics::{Metrics, Outcome};
 use super::news::{UNFINISHED, Update};
 use super::notify::{self, ServiceState, Watchdog};
+use super::rest::Rest;
 use super::secrets::CurrentSecrets;
 use super::state::State;
 use super::worker::Worker;
@@ -104,7 +105,7 @@ impl Agent {
     /// Until a signal comes.
     pub(super) fn run(&mut self, inbox: &Receiver<Message>, signals: &Signals) -> Run {
         self.journal.tell(Event::new("Started"));
-        let mut watchdog = Watchdog::new();
+        let (mut watchdog, mut rest) = (Watchdog::new(), Rest::new());
         loop {
             watchdog.pat();
             if signals.take().is_some() {
@@ -120,8 +121,14 @@ impl Agent {
             let wake = self.reconciler.wake_at(now);
             let patience = wake.map_or(TICK, |at| at.saturating_duration_since(now).min(TICK));
             match inbox.recv_timeout(patience) {
-                Ok(message) => self.note(message),
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(message) => {
+                    // Whoever only asks leaves nothing behind.
+                    if !matches!(message, Message::Question(_)) {
+                        rest.disturb();
+                    }
+                    self.note(message);
+                }
+                Err(RecvTimeoutError::Timeout) => rest.go_on(),
                 // Somebody always has a sender: the worker here.
                 Err(RecvTimeoutError::Disconnected) => return Run::Interrupted,
             }
