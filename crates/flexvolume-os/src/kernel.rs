@@ -376,26 +376,22 @@ pub(crate) fn chmod_at(directory: BorrowedFd<'_>, name: &CStr, mode: RawMode) ->
 /// `F_SETLEASE`: takes a read lease on the file and gives it back. EAGAIN while somebody has the file open for writing.
 pub(crate) fn can_lease(file: &File) -> io::Result<()> {
     let set = |command: u32, value: c_long| {
-        let (number, command) = (file.as_raw_fd(), c_long::from(command));
+        let (number, command) = (c_long::from(file.as_raw_fd()), c_long::from(command));
         // SAFETY: the descriptor is open, and these commands take a number and touch no memory.
-        let result = unsafe { syscall(c_long::from(__NR_fcntl), c_long::from(number), command, value) };
+        let result = unsafe { syscall(c_long::from(__NR_fcntl), number, command, value) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     };
-    // Who opens the file for writing meanwhile breaks the lease. SIGIO, which tells that, would end the process; SIGURG
-    // is ignored unless somebody asks for it.
+    // Who opens the file for writing meanwhile breaks the lease, of which SIGIO would end the process; nobody minds SIGURG.
     set(F_SETSIG, Signal::URG.as_raw().into())?;
-    set(F_SETLEASE, F_RDLCK.into())?;
-    set(F_SETLEASE, F_UNLCK.into())
+    set(F_SETLEASE, F_RDLCK.into()).and_then(|()| set(F_SETLEASE, F_UNLCK.into()))
 }
 
-/// `malloc_trim(3)` of glibc; the musl library gives memory back by itself.
+/// `malloc_trim(3)`, which glibc alone has.
+#[cfg(target_env = "gnu")]
 pub(crate) fn trim_heap() {
-    #[cfg(target_env = "gnu")]
-    {
-        unsafe extern "C" {
-            fn malloc_trim(pad: usize) -> c_int;
-        }
-        // SAFETY: it takes the allocator's own locks and touches nothing but what is free.
-        unsafe { malloc_trim(0) };
+    unsafe extern "C" {
+        fn malloc_trim(pad: usize) -> c_int;
     }
+    // SAFETY: it takes the allocator's own locks and touches nothing but what is free.
+    unsafe { malloc_trim(0) };
 }

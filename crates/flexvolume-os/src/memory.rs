@@ -1,12 +1,11 @@
 //! The memory of this process.
 
-use crate::kernel;
-
 /// Gives memory back to the system that was needed for a while and is free again. The C library keeps it otherwise:
 /// glibc for as long as the process lives; musl gives it back by itself, and nothing is done. It takes milliseconds for a
 /// heap of tens of MiB.
 pub fn give_back() {
-    kernel::trim_heap();
+    #[cfg(target_env = "gnu")]
+    crate::kernel::trim_heap();
 }
 
 #[cfg(test)]
