@@ -4,7 +4,7 @@
 use std::ffi::{CStr, c_int, c_long, c_uint, c_void};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use linux_raw_sys::general::{
 use linux_raw_sys::loop_device::{self, loop_config, loop_info64};
 use rustix::fs::RawMode;
 use rustix::io::{Errno, FdFlags};
+use rustix::io_uring::{IoringRegisterOp, io_uring_params, io_uring_register, io_uring_setup};
 use rustix::ioctl;
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
@@ -24,6 +25,18 @@ pub(crate) fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: the only hazard of unshare(2) is CLONE_FILES, which takes descriptors away from other threads; the mask
     // keeps it out.
     unsafe { rustix::thread::unshare_unsafe(flags.difference(UnshareFlags::FILES)) }.map_err(io::Error::from)
+}
+
+/// Has the kernel keep a file open until the descriptor that comes back is closed, and close it in a thread of its own then
+/// (it is registered with a ring of `io_uring`, Linux 5.5, which is taken apart by a worker).
+pub(crate) fn keep_open(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut parameters = io_uring_params::default();
+    // SAFETY: no flag is set, so that no other descriptor is named; the ring is never entered and its memory never mapped.
+    let ring = unsafe { io_uring_setup(1, &mut parameters) }?;
+    let files = [file.as_raw_fd()];
+    // SAFETY: the kernel reads one descriptor number, and takes a reference of its own to the file.
+    unsafe { io_uring_register(&ring, IoringRegisterOp::RegisterFiles, files.as_ptr().cast(), 1) }?;
+    Ok(ring)
 }
 
 /// Marks a descriptor as not to be inherited. A number that is not open is an error (EBADF) and does nothing.
@@ -209,30 +222,8 @@ struct ScsiCommand {
 }
 
 impl ScsiCommand {
-    const EMPTY: Self = Self {
-        interface: 0,
-        direction: 0,
-        command_length: 0,
-        sense_space: 0,
-        scatter: 0,
-        data_space: 0,
-        data: std::ptr::null_mut(),
-        command: std::ptr::null_mut(),
-        sense: std::ptr::null_mut(),
-        timeout: 0,
-        flags: 0,
-        identifier: 0,
-        user: std::ptr::null_mut(),
-        status: 0,
-        masked_status: 0,
-        message_status: 0,
-        sense_length: 0,
-        host_status: 0,
-        driver_status: 0,
-        missing: 0,
-        duration: 0,
-        information: 0,
-    };
+    // SAFETY: numbers and pointers, and zero is one of each.
+    const EMPTY: Self = unsafe { std::mem::zeroed() };
 }
 
 /// What came of a command that reads from a SCSI disk.

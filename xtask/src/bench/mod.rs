@@ -3,12 +3,14 @@
 
 mod agent;
 mod agent_node;
+mod cifs;
 mod cli;
 mod csi;
 mod discovery;
 mod driver;
 mod figure;
 mod host;
+mod in_machine;
 mod in_tree;
 mod lvm;
 mod mounts;
@@ -27,6 +29,7 @@ use crate::keeper::{Kept, MARK};
 use crate::process;
 use crate::workspace::Metadata;
 use figure::{Figure, Outcome};
+use in_machine::InMachine;
 use programs::{Choices, Programs};
 
 /// Arguments of `bench`.
@@ -64,6 +67,9 @@ struct Group {
     measure: fn(&Programs, &mut dyn FnMut(Outcome)) -> Result<()>,
 }
 
+/// Drivers that are measured in the virtual machine.
+const IN_MACHINE: [&InMachine; 2] = [&lvm::DRIVER, &cifs::DRIVER];
+
 const GROUPS: [&Group; 14] = [
     &driver::SIZES,
     &driver::LOOP,
@@ -87,27 +93,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .into_iter()
         .filter(|group| group.figures.iter().any(|figure| figure.name.starts_with(&arguments.only)))
         .collect();
+    let asked = |figure: &&Figure| figure.name.starts_with(&arguments.only);
     let in_machine: Vec<_> =
-        lvm::FIGURES.iter().filter(|figure| figure.name.starts_with(&arguments.only)).collect();
+        IN_MACHINE.into_iter().filter(|driver| driver.figures.iter().any(|figure| asked(&figure))).collect();
     if groups.is_empty() && in_machine.is_empty() {
         bail!("no figure's name starts with {:?}: see --list", arguments.only);
     }
     if arguments.list {
         let here = groups.iter().flat_map(|group| group.figures);
-        here.chain(in_machine).for_each(|figure| println!("{figure}"));
+        let there = in_machine.iter().flat_map(|driver| driver.figures).filter(asked);
+        here.chain(there).for_each(|figure| println!("{figure}"));
         return Ok(());
     }
     if let Some(folder) = &arguments.inside {
         return measure(arguments, &groups, &Programs::load(folder, arguments.choices.clone())?);
     }
     let here = if groups.is_empty() { Ok(()) } else { measure_apart(arguments) };
-    here.and(if in_machine.is_empty() { Ok(()) } else { measure_in_machine(arguments) })
+    here.and(if in_machine.is_empty() { Ok(()) } else { measure_in_machine(arguments, &in_machine) })
 }
 
 /// In the virtual machine, which is a place apart already.
-fn measure_in_machine(arguments: &Arguments) -> Result<()> {
+fn measure_in_machine(arguments: &Arguments, drivers: &[&InMachine]) -> Result<()> {
     let mut score = Score { arguments, missed: 0 };
-    lvm::measure()?.iter().for_each(|outcome| score.take(outcome));
+    for driver in drivers {
+        driver.measure()?.iter().for_each(|outcome| score.take(outcome));
+    }
     score.close()
 }
 

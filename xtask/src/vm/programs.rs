@@ -12,8 +12,8 @@ use crate::workspace::root;
 /// The crates whose integration tests run there.
 const PACKAGES: [&str; 2] = ["flexvolume-os", "flexvolume-drivers"];
 
-/// The test of the command line that runs there, in a full run only: the crate takes its time to build.
-const POD: [&str; 4] = ["--package", "flexvol", "--test", "lvm_pod"];
+/// The tests of the command line that run there, in a full run only: the crate takes its time to build.
+const PODS: [&str; 6] = ["--package", "flexvol", "--test", "lvm_pod", "--test", "cifs_pod"];
 
 /// A test program.
 #[derive(Debug, Clone)]
@@ -50,9 +50,9 @@ pub(super) fn build() -> Result<Vec<TestProgram>> {
     build_tests(&packages.chain(["--test", "*"]).collect::<Vec<_>>())
 }
 
-/// Builds the test of a pod.
-pub(super) fn build_pod() -> Result<Vec<TestProgram>> {
-    build_tests(&POD)
+/// Builds the tests of pods.
+pub(super) fn build_pods() -> Result<Vec<TestProgram>> {
+    build_tests(&PODS)
 }
 
 fn build_tests(which: &[&str]) -> Result<Vec<TestProgram>> {

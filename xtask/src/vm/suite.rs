@@ -65,11 +65,11 @@ pub(super) fn run(length: Length, missing: Option<String>) -> Result<ExitCode> {
     let start = Instant::now();
     let mut programs = programs::build()?;
     programs.retain(|program| length.includes(program));
-    let pod = if length == Length::Full { programs::build_pod()? } else { Vec::new() };
+    let pods = if length == Length::Full { programs::build_pods()? } else { Vec::new() };
     spent("building", start);
     let kept = Kept::new("flexvol-vm-")?;
     let mut suite = Suite { length, folder: kept.folder().to_owned(), report };
-    let result = suite.all(&programs, &pod);
+    let result = suite.all(&programs, &pods);
     kept.clean()?;
     result?;
     Ok(suite.report.close())
@@ -81,7 +81,7 @@ fn spent(what: &str, start: Instant) {
 
 impl Suite {
     /// The matrix first: it takes longest, and becomes a document.
-    fn all(&mut self, programs: &[TestProgram], pod: &[TestProgram]) -> Result<()> {
+    fn all(&mut self, programs: &[TestProgram], pods: &[TestProgram]) -> Result<()> {
         let (matrix, rest): (Vec<_>, Vec<_>) =
             programs.iter().cloned().partition(|program| program.name == faults::PROGRAM);
         if self.length == Length::Quick {
@@ -93,7 +93,10 @@ impl Suite {
         document()?;
         self.tests(&rest)?;
         network_document()?;
-        pod.iter().try_for_each(|program| self.two_lives(program))
+        let (powerless, pods): (Vec<_>, Vec<_>) =
+            pods.iter().cloned().partition(|program| program.name == "lvm_pod");
+        self.tests(&pods)?;
+        powerless.iter().try_for_each(|program| self.two_lives(program))
     }
 
     /// A machine with new disks.

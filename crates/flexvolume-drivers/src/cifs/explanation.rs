@@ -217,7 +217,7 @@ mod tests {
             subdirectory: None,
             replaces: 0,
         };
-        let reached = Reached { address: "10.0.0.1".parse().unwrap(), mount };
+        let reached = Reached { address: "10.0.0.1".parse().unwrap(), mount, apart: None };
         let log = log.iter().map(|line| (*line).to_owned()).collect();
         let refusal = Refusal { step, subject: "a".to_owned(), errno: errno.raw_os_error(), attempt: 0, log };
         let told = of(&request, refusal.into(), &reached).to_string();

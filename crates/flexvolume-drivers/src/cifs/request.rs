@@ -138,20 +138,28 @@ impl Request for CifsRequest {
     }
 
     fn reach(&self) -> Result<Reached> {
+        /// As numbered on every machine that Linux runs on but MIPS, PA-RISC, SPARC and Alpha.
+        const EHOSTDOWN: i32 = 112;
         let unreachable = |cause| NetworkError::Unreachable { source_name: self.source(), cause };
         let addresses = self.unc.server.resolve(NAMING).map_err(unreachable)?;
         let stream =
             reach::connect(&addresses, self.port.unwrap_or(PORT), CONNECTING).map_err(unreachable)?;
         let peer = stream.peer_addr().map_or_else(|_| addresses.first().copied(), |peer| Some(peer.ip()));
         let address = peer.ok_or_else(|| unreachable(nowhere(&self.unc.server)))?;
-        let mount = NetworkMount {
-            attempts: vec![self.file_system(address)?],
-            go_on: Vec::new(),
+        // A connection that is being mended, or whose user's password has changed, is in the way of every new mount of
+        // that user; one of its own does without it.
+        let shared = self.file_system(address)?;
+        let mut apart = shared.clone();
+        apart.settings.push(Setting::flag("nosharesock")?);
+        let mount = |attempts| NetworkMount {
+            attempts,
+            go_on: vec![EHOSTDOWN],
             attributes: self.given.attributes,
             subdirectory: self.unc.directory.clone(),
             replaces: 0,
         };
-        Ok(Reached { address, mount })
+        let apart_only = mount(vec![apart.clone()]);
+        Ok(Reached { address, mount: mount(vec![shared, apart]), apart: Some(apart_only) })
     }
 
     fn explain(&self, error: NetworkMountError, reached: &Reached) -> NetworkError {

@@ -21,6 +21,8 @@ use crate::error::at;
 
 /// How long a mount may take once the server has been reached.
 const MOUNTING: Duration = Duration::from_secs(20);
+/// How long a mount may take that shares what may be stuck, when there is one that does not.
+const SHARING: Duration = Duration::from_secs(6);
 /// How long a mount may take to show that it is well.
 const LOOKING: Duration = Duration::from_secs(5);
 
@@ -58,6 +60,8 @@ pub(crate) trait Request {
 pub(crate) struct Reached {
     pub(crate) address: IpAddr,
     pub(crate) mount: NetworkMount,
+    /// The same without a part in what other mounts have, if that can be: what they wait for may hold this one up.
+    pub(crate) apart: Option<NetworkMount>,
 }
 
 /// What is recorded of a mount dir, before anything is mounted there.
@@ -106,14 +110,24 @@ impl Shares<'_> {
         make_directory(mount_dir)?;
         self.claims.store(mount_dir, Holds::of(request))?;
         hit("network.claimed");
-        let mounted = self.mounter().mount(&reached.mount, mount_dir, MOUNTING);
-        if let Err(error) = mounted {
+        if let Err(error) = self.mount(&reached, mount_dir) {
             // The host does not call `unmount` after a failed `mount`. The table says that nothing is there.
             let _ = self.claims.remove(mount_dir);
             return Err(request.explain(error, &reached));
         }
         hit("network.mounted");
         Ok(())
+    }
+
+    fn mount(&self, reached: &Reached, mount_dir: &Path) -> std::result::Result<(), NetworkMountError> {
+        let alone = reached.apart.is_none();
+        let mounted = self.mounter().mount(&reached.mount, mount_dir, if alone { MOUNTING } else { SHARING });
+        match (mounted, &reached.apart) {
+            (Err(NetworkMountError::Deadline { .. }), Some(apart)) => {
+                self.mounter().mount(apart, mount_dir, MOUNTING).map(|_| ())
+            }
+            (mounted, _) => mounted.map(|_| ()),
+        }
     }
 
     fn is_set_up(&self, mount_dir: &Path, request: &impl Request) -> Result<bool> {
@@ -198,13 +212,14 @@ impl Shares<'_> {
         // On top of the first mount, containers that receive mounts see the new one. But the kernel takes away what is
         // mounted on a directory that its server has removed.
         let gone = errno.raw_os_error() == Some(Errno::STALE.raw_os_error());
-        reached.mount.replaces = if gone { stack.len() } else { stack.len() - 1 };
+        let replaces = if gone { stack.len() } else { stack.len() - 1 };
+        for mount in [Some(&mut reached.mount), reached.apart.as_mut()].into_iter().flatten() {
+            mount.replaces = replaces;
+        }
         self.claims.store(mount_dir, Holds::of(request))?;
         hit("network.healing");
-        self.mounter()
-            .mount(&reached.mount, mount_dir, MOUNTING)
+        self.mount(&reached, mount_dir)
             .map_err(|error| not_healed(&errno, request.explain(error, &reached).to_string()))
-            .map(|_| ())
     }
 }
 

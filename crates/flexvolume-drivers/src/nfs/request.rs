@@ -196,7 +196,7 @@ impl Request for NfsRequest {
             subdirectory: self.subdirectory.clone(),
             replaces: 0,
         };
-        Ok(Reached { address, mount })
+        Ok(Reached { address, mount, apart: None })
     }
 
     fn explain(&self, error: NetworkMountError, reached: &Reached) -> NetworkError {

@@ -16,6 +16,7 @@
 )]
 
 mod cell;
+mod cifs;
 mod document;
 mod matrix;
 mod nfs;
@@ -29,6 +30,7 @@ use std::env;
 use std::process::ExitCode;
 
 use cell::Verdict;
+use cifs::Cifs;
 use document::Document;
 use matrix::{Length, STEPS};
 use nfs::Nfs;
@@ -37,7 +39,7 @@ use table::{Expect, case_name};
 
 /// The drivers that are tried.
 fn backends() -> Vec<&'static dyn Backend> {
-    vec![&Nfs]
+    vec![&Nfs, &Cifs]
 }
 
 /// All cells instead of the quick ones.
@@ -48,7 +50,8 @@ fn length() -> Length {
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
     let exact = words.iter().any(|word| word == "--exact");
-    let filters: Vec<_> = words.iter().filter(|word| word.contains('/') || word.starts_with("nfs")).collect();
+    let names = |word: &str| backends().iter().any(|backend| word.starts_with(backend.name()));
+    let filters: Vec<_> = words.iter().filter(|word| word.contains('/') || names(word)).collect();
     if words.iter().any(|word| word == "--list") {
         return ExitCode::SUCCESS;
     }

@@ -16,8 +16,8 @@ use crate::matrix::{Fault, Row};
 use crate::support::{Answer, Program, World, tool};
 
 /// A secret that must be nowhere but in the driver's own arguments; and as it stands there.
-const SECRET: &str = "qZ7-marker-of-a-secret";
-const SECRET_ENCODED: &str = "cVo3LW1hcmtlci1vZi1hLXNlY3JldA==";
+pub(crate) const SECRET: &str = "qZ7-marker-of-a-secret";
+pub(crate) const SECRET_ENCODED: &str = "cVo3LW1hcmtlci1vZi1hLXNlY3JldA==";
 
 /// Any call.
 pub(crate) const CALL: Duration = Duration::from_secs(30);
@@ -323,7 +323,8 @@ fn processes_of(program: Program) -> Vec<String> {
             let status = fs::read_to_string(process.join("status")).unwrap_or_default();
             let state = status.lines().find(|line| line.starts_with("State:")).unwrap_or_default();
             if !state.contains('Z') {
-                found.push(format!("{} {state}", process.display()));
+                let waits = fs::read_to_string(process.join("stack")).unwrap_or_default();
+                found.push(format!("{} {state} {waits}", process.display()));
             }
         }
     }
@@ -372,10 +373,11 @@ fn holder(driver: u32) -> Option<String> {
         };
         for file in ["cmdline", "environ"] {
             // What the driver starts is a copy of the driver until it begins with its own arguments.
-            if has(file) && {
-                thread::sleep(Duration::from_millis(300));
+            let mut looks = (0..20).map(|_| {
+                thread::sleep(Duration::from_millis(100));
                 has(file)
-            } {
+            });
+            if has(file) && looks.all(|has| has) {
                 return Some(format!("{name}: {file}"));
             }
         }

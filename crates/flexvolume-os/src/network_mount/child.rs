@@ -58,12 +58,13 @@ fn perform(job: &Job) -> Result<usize, Refusal> {
     match job {
         Job::Mount { mount, target } => mount_at(mount, target),
         Job::Unmount { target, how } => {
-            let flags = match how {
-                How::Plainly => UnmountFlags::empty(),
-                How::ByForce => UnmountFlags::FORCE,
-                How::Lazily => UnmountFlags::DETACH,
+            let unmounted = match how {
+                How::Plainly => unmount(target, UnmountFlags::empty()),
+                How::ByForce => unmount(target, UnmountFlags::FORCE),
+                How::Lazily => unmount(target, UnmountFlags::DETACH),
+                How::Aside => set_aside(target),
             };
-            unmount(target, flags).map(|()| 0).map_err(refused(Step::Unmount, ""))
+            unmounted.map(|()| 0).map_err(refused(Step::Unmount, ""))
         }
         Job::WriteBack { target } => {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -85,6 +86,20 @@ fn unmount(target: &Path, flags: UnmountFlags) -> Result<(), Errno> {
 fn tell(target: &Path, text: &str) -> Result<(), Errno> {
     let file = rustix::fs::open(target, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(file, text.as_bytes()).map(|_| ())
+}
+
+/// Takes it out of the tree, and leaves the end of its file system to the kernel's own threads: cifs waits there for its
+/// server in a way that no signal ends (`flush_workqueue` in `cifs_kill_sb`, Linux 6.1), and whoever unmounted it last
+/// would wait too. The root of a mount is opened without a word to the server.
+fn set_aside(target: &Path) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let root = rustix::fs::open(target, flags, Mode::empty())?;
+    let kept = kernel::keep_open(root.as_fd())
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOSYS))?;
+    drop(root);
+    unmount(target, UnmountFlags::DETACH)?;
+    drop(kept);
+    Ok(())
 }
 
 /// Past the cache: the attributes, and an entry of the directory, which some servers refuse when they still give those.

@@ -19,6 +19,8 @@ pub(super) enum How {
     ByForce,
     /// Out of the tree now; unmounted when the last user is gone.
     Lazily,
+    /// As lazily, and the kernel itself is the last user.
+    Aside,
 }
 
 /// What the child does.
@@ -157,6 +159,7 @@ impl Job {
                     How::Plainly => "plainly",
                     How::ByForce => "by force",
                     How::Lazily => "lazily",
+                    How::Aside => "aside",
                 };
                 out.text("unmount").bytes(raw(target)).text(how)
             }
@@ -177,6 +180,7 @@ impl Job {
                     "plainly" => How::Plainly,
                     "by force" => How::ByForce,
                     "lazily" => How::Lazily,
+                    "aside" => How::Aside,
                     _ => return None,
                 };
                 Some(Self::Unmount { target, how })

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::job::{How, Job, Reply};
-use super::{NetworkMountError, NetworkMounter, Run};
+use super::{NetworkMountError, NetworkMounter, Run, is_kin};
 use crate::mountinfo::Mount;
 
 /// How long a server that answers may take for what was written last.
@@ -115,6 +115,9 @@ impl NetworkMounter<'_> {
     }
 
     fn unmount_silent(&self, target: &Path, top: &Mount) -> Result<Unmounted, NetworkMountError> {
+        if is_kin("cifs", &top.fs_type) && self.set_aside(target, top)? {
+            return Ok(Unmounted::Lazily);
+        }
         if let Stepped::Gone = self.step(target, top, (How::Plainly, SILENT))? {
             return Ok(Unmounted::Plainly);
         }
@@ -128,6 +131,15 @@ impl NetworkMounter<'_> {
                 let target = target.to_owned();
                 Err(NetworkMountError::Deadline { step: "unmount", target, waited: SILENT })
             }
+        }
+    }
+
+    /// Whether it is out of the tree. Where it cannot be done so, such as without `io_uring`, the other ways are left.
+    fn set_aside(&self, target: &Path, top: &Mount) -> Result<bool, NetworkMountError> {
+        match self.step(target, top, (How::Aside, SILENT)) {
+            Ok(stepped) => Ok(matches!(stepped, Stepped::Gone)),
+            Err(NetworkMountError::Refused(_)) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

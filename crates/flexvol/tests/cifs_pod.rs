@@ -1,0 +1,149 @@
+//! Pods with shares of an SMB server, from their manifests: the one of docs/cifs.md, and one as it is written for the
+//! script `cifs` that many follow. In the virtual machine, of which `cargo xtask vm --full` sees to.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test may stop at the first surprise; this one prints its own report, and plays a person at a shell"
+)]
+
+use std::env;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const FLEXVOL: &str = env!("CARGO_BIN_EXE_flexvol");
+
+/// The share's directory on the server.
+const SHARE: &str = "/srv/smb";
+
+/// As the second host has it (`vm/guest/server`).
+const PASSWORD: &str = r#"p,a"s s=\x"#;
+
+const PAGE: &str = include_str!("../../../docs/cifs.md");
+
+/// Nothing in it is of this project; `networkPath` and `mountOptions` are what fstab/cifs takes.
+const FOREIGN: &str = r#"
+apiVersion: v1
+kind: Secret
+metadata: {name: cifs-secret}
+type: gmem.cc/cifs
+stringData: {username: test, password: 'p,a"s s=\x'}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: busybox}
+spec:
+  containers:
+  - name: busybox
+    image: busybox
+    command: [sleep, "3600"]
+    volumeMounts: [{name: test, mountPath: /scans}]
+  volumes:
+  - name: test
+    flexVolume:
+      driver: gmem.cc/cifs
+      fsType: cifs
+      secretRef: {name: cifs-secret}
+      options:
+        networkPath: //server/data/incoming/today
+        mountOptions: dir_mode=0755,file_mode=0644,noperm
+"#;
+
+fn main() {
+    if env::var_os("FLEXVOL_VM").is_none() {
+        eprintln!("skipped: pods_with_shares: needs the virtual machine: cargo xtask vm --full");
+        return close(0);
+    }
+    tool("server", &["start", "smb"]);
+    tool("server", &["password", PASSWORD]);
+    let directory = Path::new(SHARE).join("incoming/today");
+    fs::create_dir_all(&directory).unwrap();
+    fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
+    for (driver, manifest, name) in [
+        ("flexvol~cifs", of_page(), "the manifest of docs/cifs.md"),
+        ("gmem.cc~cifs", FOREIGN.to_owned(), "a manifest for the script cifs"),
+    ] {
+        fs::write(directory.join("known"), name).unwrap();
+        lives(&Node::new(driver, &manifest), name);
+        assert_eq!(fs::read_to_string(directory.join("copy")).unwrap(), name);
+        fs::remove_file(directory.join("copy")).unwrap();
+        println!("test pods with shares: {name} ... ok");
+    }
+    close(2);
+}
+
+fn close(passed: u32) {
+    println!("test result: ok. {passed} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+}
+
+/// With the second host in place of the server that it names.
+fn of_page() -> String {
+    let block = PAGE.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let mut text = block.to_owned();
+    for (theirs, ours) in [
+        ("//files.example.com/scans", "//server/data"),
+        ("username: alice", "username: test"),
+        ("  domain: EXAMPLE\n", ""),
+    ] {
+        assert!(text.contains(theirs), "{theirs}");
+        text = text.replace(theirs, ours);
+    }
+    text
+}
+
+fn lives(node: &Node, name: &str) {
+    success(node.flexvol(&["mount", "-f"], &[]));
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = table.lines().find(|line| line.contains("/pods/")).unwrap();
+    assert!(line.contains("nosuid") && line.contains("nodev") && line.contains(" cifs "), "{line}");
+    let copy = "cat /scans/known && cp /scans/known /scans/copy";
+    let seen = success(node.flexvol(&["run", "-f"], &["--", "sh", "-c", copy]));
+    assert_eq!(String::from_utf8_lossy(&seen.stdout), name);
+    success(node.flexvol(&["unmount", "-f"], &[]));
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!table.contains(" cifs "), "{table}");
+    let told = tool("grep", &["-rlF", "-e", PASSWORD, node.top.to_str().unwrap()]);
+    assert_eq!(told.trim(), node.top.join("pods.yaml").to_str().unwrap(), "the password is in another file");
+}
+
+/// A node of its own.
+struct Node {
+    top: PathBuf,
+}
+
+impl Node {
+    fn new(driver: &str, manifest: &str) -> Self {
+        let top = Path::new("/var/tmp").join(driver);
+        let place = top.join("plugins").join(driver);
+        fs::create_dir_all(&place).unwrap();
+        fs::copy(Path::new(FLEXVOL).parent().unwrap().join("cifs"), place.join("cifs")).unwrap();
+        fs::set_permissions(place.join("cifs"), Permissions::from_mode(0o755)).unwrap();
+        fs::write(top.join("pods.yaml"), manifest).unwrap();
+        Self { top }
+    }
+
+    fn flexvol(&self, front: &[&str], back: &[&str]) -> Output {
+        let path = |name: &str| self.top.join(name);
+        let mut command = Command::new(FLEXVOL);
+        command.args(front).arg(path("pods.yaml")).args(back).stdin(Stdio::null());
+        command.env("FLEXVOL_ROOT", path("root")).env("FLEXVOL_PLUGIN_DIR", path("plugins"));
+        command.env("FLEXVOL_STATE_DIR", path("state")).env_remove("RUST_LOG").output().unwrap()
+    }
+}
+
+#[track_caller]
+fn success(output: Output) -> Output {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+#[track_caller]
+fn tool(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
