@@ -27,7 +27,10 @@ pub(super) enum Length {
 
 /// Test programs that find in the machine what they lack elsewhere. The others pass there as they do on any Linux; a full
 /// run shows that.
-const QUICK: [&str; 5] = ["cifs", "faults", "filesystem", "lvm", "nbd"];
+const QUICK: [&str; 6] = ["cifs", "faults", "filesystem", "iscsi", "lvm", "nbd"];
+
+/// Of the tests of iSCSI, those that run in the quick set: the others take minutes.
+const QUICK_ISCSI: &str = "attach:: chap::a_pod fence::a_second_node life::a_volume_lives";
 
 /// What the tests of volume groups use, and, for what must survive a power cut, a third one.
 const DISKS: [(&str, u64); 3] = [("disk1", 2 << 30), ("disk2", 256 << 20), ("disk3", 2 << 30)];
@@ -164,7 +167,11 @@ impl Suite {
     /// What the guest runs for a program, with the words that tell the reader which one it is and how it ended.
     fn command(&self, program: &TestProgram) -> String {
         let file = process::quote(&program.file.to_string_lossy());
-        let only = if program.name == faults::PROGRAM { faults::filters(self.length) } else { "" };
+        let only = match (&*program.name, self.length) {
+            (faults::PROGRAM, length) => faults::filters(length),
+            ("iscsi", Length::Quick) => QUICK_ISCSI,
+            _ => "",
+        };
         format!(
             "echo '     Running {}' {file}\n{file} --test-threads=1 --show-output {only}; echo \"vm: ended with $?\"\n",
             program.name
