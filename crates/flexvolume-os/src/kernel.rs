@@ -386,3 +386,37 @@ pub(crate) fn trim_heap() {
     // SAFETY: it takes the allocator's own locks and touches nothing but what is free.
     unsafe { malloc_trim(0) };
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use rustix::fs::{FlockOperation, flock};
+
+    use super::*;
+
+    /// A lock is held for as long as the file is open that it was taken by.
+    #[test]
+    fn a_file_is_kept_open_by_its_ring_and_by_nothing_longer() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let open = || File::options().write(true).open(file.path()).unwrap();
+        let (one, other) = (open(), open());
+        flock(&one, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let ring = match keep_open(one.as_fd()) {
+            Err(error) if [Some(Errno::NOSYS), Some(Errno::PERM)].contains(&Errno::from_io_error(&error)) => {
+                eprintln!("skipped: a_file_is_kept_open_by_its_ring: needs io_uring ({error})");
+                return;
+            }
+            kept => kept.unwrap(),
+        };
+        drop(one);
+        let taken = || flock(&other, FlockOperation::NonBlockingLockExclusive);
+        assert_eq!(taken(), Err(Errno::WOULDBLOCK));
+        drop(ring);
+        let end = Instant::now() + Duration::from_secs(30);
+        while taken().is_err() {
+            assert!(Instant::now() < end, "it is still open");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}

@@ -68,8 +68,9 @@ const ROWS: &[Row] = &[
     },
     Row {
         fault: Fault::WrongSecret,
-        how: "the password is another one; of one that changes while it is mounted: `tests/cifs`",
-        cells: [Refuses(&["does not accept the user"]), Never(NOT_ASKED), Never(MOUNT_ONLY)],
+        how: "the password changes on the server, which restarts, and for the return it is the old one again; \
+              of one that changes in the Secret too: `tests/cifs`",
+        cells: [Refuses(&["does not accept the user"]), Succeeds, Succeeds],
         length: Length::Quick,
     },
     Row {
@@ -188,7 +189,6 @@ impl Backend for Cifs {
         match fault {
             Fault::Missing => vec![share("nope"), share("data/subject/nope")],
             Fault::NoName => vec![with(share("data"), "networkPath", "//no-such-host.invalid/data")],
-            Fault::WrongSecret => vec![with(share("data"), "kubernetes.io/secret/password", "d3Jvbmc=")],
             Fault::LinkInExport => {
                 let below = share("data/t1/link/subject");
                 vec![with(linked.clone(), "mountOptions", "mfsymlinks"), linked, below]
@@ -207,7 +207,14 @@ impl Backend for Cifs {
 
     fn begin(&self, fault: Fault) {
         match fault {
-            Fault::Denied => restart_with("s/^\\[data\\]/&\\nvalid users = nobody/"),
+            Fault::Denied => {
+                configure("s/^\\[data\\]/&\\nvalid users = nobody/");
+                restart();
+            }
+            Fault::WrongSecret => {
+                server(&["password", "another one"]);
+                restart();
+            }
             Fault::Replaced => {
                 let subject = self.directory().join("subject");
                 remove(&subject);
@@ -219,9 +226,12 @@ impl Backend for Cifs {
     }
 
     fn end(&self, fault: Fault) {
-        if fault == Fault::Denied {
-            restart_with("/^valid users/d");
+        match fault {
+            Fault::Denied => configure("/^valid users/d"),
+            Fault::WrongSecret => server(&["password", SECRET]),
+            _ => return,
         }
+        restart();
     }
 
     fn fail_points(&self) -> [&'static [&'static str]; 2] {
@@ -229,9 +239,13 @@ impl Backend for Cifs {
     }
 }
 
-/// The server's configuration, changed so.
-fn restart_with(script: &str) {
+/// Changes the server's configuration so.
+fn configure(script: &str) {
     tool("sed", &["-i", script, "/etc/samba/smb.conf"]);
+}
+
+/// Ends all sessions.
+fn restart() {
     server(&["stop", "smb"]);
     server(&["start", "smb"]);
 }

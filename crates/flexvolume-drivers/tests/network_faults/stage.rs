@@ -109,14 +109,14 @@ impl<'a> Stage<'a> {
                 self.start(&subject, write);
             }
             Fault::Rebooted => self.reboot(),
-            Fault::Missing | Fault::NoName | Fault::WrongSecret | Fault::DriverKilled => {}
+            Fault::Missing | Fault::NoName | Fault::DriverKilled => {}
             Fault::LinkInExport | Fault::Climbing => {}
             Fault::LinkAsTarget => {
                 fs::create_dir(self.world.path("elsewhere")).unwrap();
                 fs::remove_dir(&subject).unwrap();
                 symlink(self.world.path("elsewhere"), &subject).unwrap();
             }
-            Fault::Replaced | Fault::Denied => self.backend.begin(self.fault),
+            Fault::Replaced | Fault::Denied | Fault::WrongSecret => self.backend.begin(self.fault),
         }
     }
 
@@ -135,7 +135,7 @@ impl<'a> Stage<'a> {
                 fs::remove_file(self.subject()).unwrap();
                 fs::create_dir(self.subject()).unwrap();
             }
-            Fault::Replaced | Fault::Denied => self.backend.end(self.fault),
+            Fault::Replaced | Fault::Denied | Fault::WrongSecret => self.backend.end(self.fault),
             _ => {}
         }
         self.end_programs();
