@@ -93,13 +93,15 @@ impl Target {
     }
 
     fn make(&self) -> Result<OwnedFd, TargetError> {
-        self.refuse_symlinks()?;
         let is_parent_there = self.path().parent().is_some_and(Path::is_dir);
         if !is_parent_there {
             let why = "its parent does not exist: whoever asks for a volume makes that";
             return Err(TargetError::Occupied { path: self.path(), why });
         }
-        beneath::directory(&self.root, &self.below).map_err(self.failed("make the directory"))
+        // It follows no symlink; what is in its way has a better explanation.
+        beneath::directory(&self.root, &self.below).map_err(|source| {
+            self.refuse_symlinks().err().unwrap_or_else(|| self.failed("make the directory")(source))
+        })
     }
 
     /// Unmounts what is there and removes the directory. Nothing there is fine.

@@ -95,7 +95,11 @@ pub fn create_directories(directory: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-fn create_directory(directory: &Path, mode: u32) -> io::Result<()> {
+/// Makes `directory` in a parent that is there, with `mode`, and makes it durable. One that exists is left as it is.
+///
+/// # Errors
+/// The system's error.
+pub fn create_directory(directory: &Path, mode: u32) -> io::Result<()> {
     match std::fs::DirBuilder::new().mode(mode).create(directory) {
         Ok(()) => {
             // The umask of this process has no say in it.

@@ -70,6 +70,16 @@ impl Lock {
         Self::take(path, FlockOperation::NonBlockingLockShared, patience)
     }
 
+    /// Takes the lock of this file alone, if there is such a file and nobody has it.
+    #[must_use]
+    pub fn acquire_existing(path: &Path) -> Option<Self> {
+        let no_link = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+        let file = OpenOptions::new().read(true).write(true).custom_flags(no_link).open(path).ok()?;
+        let held =
+            flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && is_at(&file, path).ok()?;
+        held.then(|| Self { file, path: path.to_owned() })
+    }
+
     /// Turns a shared lock into one that is held alone, if nobody else holds it now. Of several holders that do
     /// this exactly one, the last, gets [`Alone::Yes`].
     ///
@@ -224,5 +234,19 @@ mod tests {
         let (_directory, path) = lock_file();
         let _held = Lock::acquire(&path, NOW).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_lock_that_nobody_made_is_not_made() {
+        let (directory, path) = lock_file();
+        assert!(Lock::acquire_existing(&path).is_none());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        let held = Lock::acquire(&path, NOW).unwrap();
+        assert!(Lock::acquire_existing(&path).is_none());
+        drop(held);
+        let left = Lock::acquire_existing(&path).unwrap();
+        assert!(matches!(Lock::acquire(&path, NOW), Err(LockError::Held { .. })));
+        left.discard().unwrap();
+        assert!(!path.exists());
     }
 }

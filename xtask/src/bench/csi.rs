@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::Group;
+use super::agent_node::in_memory;
 use super::discovery::on_all_cpus;
 use super::figure::{Figure, Outcome};
 use super::programs::Programs;
@@ -38,9 +39,11 @@ fn measure(programs: &Programs, report: &mut dyn FnMut(Outcome)) -> Result<()> {
     // Records lie in memory, as in /run of a node.
     let records = tempfile::Builder::new().prefix("flexvol-bench-").tempdir_in("/dev/shm");
     let records = records.context("no file system in memory at /dev/shm")?;
+    let folder = programs.scratch("csi")?;
+    in_memory(&folder)?;
     let mut command = on_all_cpus();
     command.args(["unshare", "--mount", "--propagation", "private"]).arg(example);
-    command.arg(programs.scratch("csi")?).arg(&bridge).arg(programs.get("memory")?).arg(records.path());
+    command.arg(folder).arg(&bridge).arg(programs.get("memory")?).arg(records.path());
     let text = process::capture(&mut command)?;
     let words: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
     if words.len() != figures.len() {

@@ -3,6 +3,7 @@
 //! Order: the pod first, then one device, then its driver. A process holds at most one of each, so none can wait in
 //! a circle.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use flexvolume::{DriverName, PodUid, VolumeName};
@@ -19,8 +20,8 @@ pub(super) fn pod(host: &VolumeHost, pod: &PodUid) -> Result<Lock, LockError> {
 
 /// The pod's lock, if nobody has it.
 pub(super) fn pod_if_free(host: &VolumeHost, pod: &PodUid) -> Option<Lock> {
-    let file = lock_file(host, "pods", &file_name::of_pod(pod)).ok()?;
-    Lock::acquire(&file, std::time::Duration::ZERO).ok()
+    let file = file_of(host, "pods", &file_name::of_pod(pod));
+    in_its_directory(host, &file, || Lock::acquire(&file, std::time::Duration::ZERO)).ok()
 }
 
 /// One process at a time works on the device of an attachable volume.
@@ -35,14 +36,19 @@ pub(super) fn driver(host: &VolumeHost, driver: &DriverName) -> Result<Lock, Loc
 
 /// The lock that every user of a pod shares.
 pub(super) fn users(host: &VolumeHost, pod: &PodUid) -> Result<Lock, LockError> {
-    let file = lock_file(host, "users", &file_name::of_pod(pod))?;
-    Lock::acquire_shared(&file, host.deadlines.lock)
+    let file = file_of(host, "users", &file_name::of_pod(pod));
+    in_its_directory(host, &file, || Lock::acquire_shared(&file, host.deadlines.lock))
 }
 
 /// The lock of a pod's users, if it has none.
 pub(super) fn users_if_none(host: &VolumeHost, pod: &PodUid) -> Option<Lock> {
-    let file = lock_file(host, "users", &file_name::of_pod(pod)).ok()?;
-    Lock::acquire(&file, std::time::Duration::ZERO).ok()
+    let file = file_of(host, "users", &file_name::of_pod(pod));
+    in_its_directory(host, &file, || Lock::acquire(&file, std::time::Duration::ZERO)).ok()
+}
+
+/// The lock of a pod's users, if there has been one and nobody has it.
+pub(super) fn users_left(host: &VolumeHost, pod: &PodUid) -> Option<Lock> {
+    Lock::acquire_existing(&file_of(host, "users", &file_name::of_pod(pod)))
 }
 
 /// Gives a lock up of which nothing is left to guard: its file goes too, if it can.
@@ -53,14 +59,29 @@ pub(super) fn discard(lock: Lock) {
 }
 
 fn exclusive(host: &VolumeHost, kind: &str, name: &str) -> Result<Lock, LockError> {
-    Lock::acquire(&lock_file(host, kind, name)?, host.deadlines.lock)
+    let file = file_of(host, kind, name);
+    in_its_directory(host, &file, || Lock::acquire(&file, host.deadlines.lock))
 }
 
-fn lock_file(host: &VolumeHost, kind: &str, name: &str) -> Result<PathBuf, LockError> {
-    let directory = directory(&host.root).join(kind);
-    make_directory(&host.root, &directory)
-        .map_err(|source| LockError::File { path: directory.clone(), source })?;
-    Ok(directory.join(name))
+fn file_of(host: &VolumeHost, kind: &str, name: &str) -> PathBuf {
+    directory(&host.root).join(kind).join(name)
+}
+
+/// Takes a lock, whose directory is made only when it is found missing.
+fn in_its_directory(
+    host: &VolumeHost,
+    file: &Path,
+    take: impl Fn() -> Result<Lock, LockError>,
+) -> Result<Lock, LockError> {
+    match take() {
+        Err(LockError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            let directory = file.parent().unwrap_or(file);
+            make_directory(&host.root, directory)
+                .map_err(|source| LockError::File { path: directory.to_owned(), source })?;
+            take()
+        }
+        taken => taken,
+    }
 }
 
 fn directory(root: &Path) -> PathBuf {

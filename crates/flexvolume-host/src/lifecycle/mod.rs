@@ -339,8 +339,7 @@ impl VolumeManager {
     /// What there is of a pod, in the order in which it is taken down, and what cannot be.
     fn on_record(&self, pod: &PodUid) -> Result<(Vec<Kept<Publish>>, Vec<LifecycleError>), LifecycleError> {
         let shelf = shelf::publishes(&self.host.root, pod);
-        shelf.clean_up()?;
-        let shelf::Inventory { mut records, unreadable } = shelf.inventory()?;
+        let shelf::Inventory { mut records, unreadable } = shelf.clean_inventory()?;
         records.sort_by_key(|kept| std::cmp::Reverse(kept.record.position));
         let known: BTreeSet<_> =
             records.iter().map(|kept| (kept.record.driver.clone(), kept.record.volume.clone())).collect();

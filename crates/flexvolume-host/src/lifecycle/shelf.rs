@@ -18,6 +18,8 @@ use crate::paths;
 
 const RECORD: &str = "json";
 const SET_ASIDE: &str = "corrupt";
+/// Why a record is not used that is under another name.
+const WAS_SET_ASIDE: &str = "it was found damaged and set aside; remove it when its volume is in order";
 
 /// A record that cannot be read or written.
 #[derive(Debug, Error)]
@@ -86,10 +88,15 @@ impl<T: Record> Kept<T> {
         let (driver, volume) = self.record.key();
         let file = file_in(directory, driver, volume);
         let failed = |source| RecordError::File { step: "write record", file: file.clone(), source };
-        make_directory(root, directory).map_err(failed)?;
         let generation = self.generation.saturating_add(1);
         let bytes = record::encode(&self.record, generation).map_err(|error| failed(error.into()))?;
-        atomic::write(&file, &bytes).map_err(failed)?;
+        let written = match atomic::write(&file, &bytes) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_directory(root, directory).and_then(|()| atomic::write(&file, &bytes))
+            }
+            written => written,
+        };
+        written.map_err(failed)?;
         self.generation = generation;
         Ok(())
     }
@@ -189,7 +196,7 @@ impl<T: Record> Shelf<T> {
                 Err(RecordError::Other { file, wanted: volume.clone(), found })
             }
             Ok(kept) => Ok(kept),
-            Err(Trouble::Illegible(Illegible::Damaged(_))) => set_aside(&file).map(|()| None),
+            Err(Trouble::Illegible(Illegible::Damaged(_))) => set_aside(&file).map(|_| None),
             Err(Trouble::Illegible(newer)) => Err(RecordError::Format { file, why: newer.to_string() }),
             Err(Trouble::File(source)) => Err(RecordError::File { step: "read record", file, source }),
         }
@@ -225,7 +232,7 @@ impl<T: Record> Shelf<T> {
         } else if is_record(file) {
             self.load(file).map_err(|trouble| trouble.to_string())
         } else if name.contains(&format!(".{RECORD}.{SET_ASIDE}")) {
-            Err("it was found damaged and set aside; remove it when its volume is in order".to_owned())
+            Err(WAS_SET_ASIDE.to_owned())
         } else {
             Err("it is not a record; move it away".to_owned())
         }
@@ -240,23 +247,34 @@ impl<T: Record> Shelf<T> {
         Ok(Some(Kept { generation, ..self.new_record(record) }))
     }
 
-    /// Sets damaged records aside and removes what crashes have left of records that never came to be. Only for those
-    /// who hold the lock of all volumes in the directory.
-    pub(super) fn clean_up(&self) -> Result<(), RecordError> {
+    /// All records, with damaged ones set aside and what crashes have left of records that never came to be removed. Only
+    /// for those who hold the lock of all volumes in the directory.
+    pub(super) fn clean_inventory(&self) -> Result<Inventory<T>, RecordError> {
+        let mut inventory = Inventory { records: Vec::new(), unreadable: Vec::new() };
         for file in entries(&self.place.directory)? {
-            match (is_temporary(&file), is_record(&file)) {
-                (true, _) => fs::remove_file(&file).map_err(|source| RecordError::File {
+            if is_temporary(&file) {
+                fs::remove_file(&file).map_err(|source| RecordError::File {
                     step: "remove",
                     file,
                     source,
-                })?,
-                (_, true) if matches!(self.load(&file), Err(Trouble::Illegible(Illegible::Damaged(_)))) => {
-                    set_aside(&file)?;
+                })?;
+                continue;
+            }
+            let sorted = match is_record(&file).then(|| self.load(&file)) {
+                Some(Err(Trouble::Illegible(Illegible::Damaged(_)))) => {
+                    let why = WAS_SET_ASIDE.to_owned();
+                    inventory.unreadable.push(UnreadableRecord { file: set_aside(&file)?, why });
+                    continue;
                 }
-                _ => {}
+                Some(loaded) => loaded.map_err(|trouble| trouble.to_string()),
+                None => self.sort(&file),
+            };
+            match sorted {
+                Ok(kept) => inventory.records.extend(kept),
+                Err(why) => inventory.unreadable.push(UnreadableRecord { file, why }),
             }
         }
-        Ok(())
+        Ok(inventory)
     }
 
     /// Removes what a crash may have left of the first record of a volume that has none.
@@ -283,11 +301,13 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, RecordError> {
 
 /// Makes a directory of ours: the root as kubelet makes it, what is ours for root alone.
 pub(super) fn make_directory(root: &Path, directory: &Path) -> io::Result<()> {
-    if directory.is_dir() {
-        return Ok(());
+    match atomic::create_directory(directory, 0o700) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            atomic::create_directories(root, 0o750)?;
+            atomic::create_directories(directory, 0o700)
+        }
+        made => made,
     }
-    atomic::create_directories(root, 0o750)?;
-    atomic::create_directories(directory, 0o700)
 }
 
 /// Why there is no record in a file.
@@ -316,8 +336,8 @@ fn file_in(directory: &Path, driver: &DriverName, volume: &VolumeName) -> PathBu
     directory.join(format!("{}.{RECORD}", file_name::of_volume(driver, volume)))
 }
 
-/// Gives a damaged record another name; earlier ones of the same name are kept as well.
-fn set_aside(file: &Path) -> Result<(), RecordError> {
+/// Gives a damaged record another name, which it answers; earlier ones of the same name are kept as well.
+fn set_aside(file: &Path) -> Result<PathBuf, RecordError> {
     let mut number = 1_u32;
     loop {
         let ending = if number == 1 { String::new() } else { format!(".{number}") };
@@ -329,7 +349,7 @@ fn set_aside(file: &Path) -> Result<(), RecordError> {
                 |source| RecordError::File { step: "set aside record", file: file.to_owned(), source };
             fs::rename(file, &aside).map_err(failed)?;
             tracing::warn!(file = %aside.display(), "a damaged record was set aside");
-            return Ok(());
+            return Ok(aside);
         }
         number = number.saturating_add(1);
     }

@@ -143,7 +143,7 @@ pub(super) fn forget_keep(host: &VolumeHost, pod: &PodUid) -> Result<(), Lifecyc
 
 /// Removes the lock file of a pod that nobody uses any more.
 pub(super) fn discard(host: &VolumeHost, pod: &PodUid) {
-    if let Some(alone) = locks::users_if_none(host, pod) {
+    if let Some(alone) = locks::users_left(host, pod) {
         locks::discard(alone);
     }
 }

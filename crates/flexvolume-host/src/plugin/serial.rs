@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::DirBuilder;
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -67,11 +68,16 @@ pub(super) fn volume_of(call: &Call) -> Option<&OsStr> {
 }
 
 fn lock(file: &Path, patience: std::time::Duration) -> Result<Lock, LockError> {
-    let directory = file.parent().map(PathBuf::from).unwrap_or_default();
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&directory)
-        .map_err(|source| LockError::File { path: directory, source })?;
-    Lock::acquire(file, patience)
+    match Lock::acquire(file, patience) {
+        Err(LockError::File { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            let directory = file.parent().map(PathBuf::from).unwrap_or_default();
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&directory)
+                .map_err(|source| LockError::File { path: directory, source })?;
+            Lock::acquire(file, patience)
+        }
+        taken => taken,
+    }
 }
