@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::agent_node::Node;
+use super::discovery::unpinned;
 use super::figure::{Figure, Outcome};
 use super::programs::Programs;
 use super::{Group, timing};
@@ -106,7 +107,9 @@ fn start_of_many(node: &Node, programs: &Programs) -> Result<f64> {
     let took = begun.elapsed();
     agent.stop()?;
     // As many as the agent has made: ten were mounted before.
-    let bare = bare_calls(&programs.get("memory")?, &node.folder().join("bare"), START - 10)?;
+    // On as many processors as the agent has.
+    let driver = programs.get("memory")?;
+    let bare = unpinned(|| bare_calls(&driver, &node.folder().join("bare"), START - 10))?;
     Ok(took.as_secs_f64() / bare.as_secs_f64())
 }
 

@@ -56,6 +56,21 @@ pub(super) fn on_all_cpus() -> Command {
     if works.is_ok_and(|output| output.status.success()) { command } else { Command::new("env") }
 }
 
+/// Does something while this thread, and those that it starts, may use all CPUs.
+pub(super) fn unpinned<R>(work: impl FnOnce() -> R) -> R {
+    let move_to = |cpus: String| {
+        let me = std::process::id().to_string();
+        process::output(Command::new("taskset").args(["--pid", "--cpu-list", &cpus, &me]))
+    };
+    let moved = online() > 1 && move_to(format!("0-{}", online() - 1)).is_ok();
+    let done = work();
+    if moved {
+        // Without taskset nothing was pinned.
+        let _ = move_to("0".to_owned());
+    }
+    done
+}
+
 /// How many CPUs the machine has, whatever this process is pinned to.
 fn online() -> usize {
     let text = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
