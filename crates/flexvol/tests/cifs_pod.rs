@@ -1,5 +1,5 @@
 //! Pods with shares of an SMB server, from their manifests: the one of docs/cifs.md, and one as it is written for the
-//! script `cifs` that many follow. In the virtual machine, of which `cargo xtask vm --full` sees to.
+//! script `cifs` that many follow; and what `flexvol conformance` makes of the driver. In the virtual machine, of which `cargo xtask vm --full` sees to.
 
 #![expect(
     clippy::unwrap_used,
@@ -73,7 +73,25 @@ fn main() {
         fs::remove_file(directory.join("copy")).unwrap();
         println!("test pods with shares: {name} ... ok");
     }
-    close(2);
+    judged();
+    println!("test pods with shares: the driver is robust ... ok");
+    close(3);
+}
+
+/// The judge of all drivers, with a volume on the share.
+fn judged() {
+    let node = Node::new("judged~cifs", "");
+    let path = |name: &str| node.top.join(name).to_str().unwrap().to_owned();
+    for (name, text) in [("username", "test"), ("password", PASSWORD)] {
+        fs::write(path(name), text).unwrap();
+    }
+    let secrets = ["username", "password"].map(|name| format!("{name}={}", path(name)));
+    let driver = path("plugins/judged~cifs/cifs");
+    let options = ["--options", "networkPath=//server/data", "--level", "robust"];
+    let secrets = ["--secret", &secrets[0], "--secret", &secrets[1]];
+    let words = [&["conformance", &driver][..], &options, &secrets].concat();
+    let judged = Command::new(FLEXVOL).args(words).stdin(Stdio::null()).output().unwrap();
+    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
 }
 
 fn close(passed: u32) {

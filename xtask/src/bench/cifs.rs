@@ -10,6 +10,7 @@ pub(super) const DRIVER: InMachine = InMachine {
     program: "bench_cifs",
     variable: "FLEXVOL_BENCH_CIFS",
     figures: &[
+        Figure::at_most("cifs.size", 1.2, "MiB"),
         Figure::at_most("cifs.init", 1.5, "ratio"),
         Figure::at_most("cifs.mount-unmount", 0.8, "ratio"),
         Figure::at_most("cifs.mount.mounted", 1.5, "ratio"),

@@ -17,7 +17,7 @@ pub(super) struct InMachine {
     pub(super) program: &'static str,
     /// In this variable it finds the driver as it is shipped.
     pub(super) variable: &'static str,
-    /// What it prints.
+    /// What it prints, and `<driver>.size`.
     pub(super) figures: &'static [Figure],
 }
 
@@ -28,9 +28,14 @@ impl InMachine {
             return Ok(self.figures.iter().map(|figure| figure.skipped(&why)).collect());
         }
         let driver = build_driver(&Metadata::load()?, &Build::shipped()?, self.driver)?;
+        let size = f64::from(u32::try_from(driver.size()?)?) / f64::from(1 << 20);
         let driver = driver.file.strip_prefix(root()).unwrap_or(&driver.file);
         let text = vm::measure(self.program, (self.variable, &root().join(driver).display().to_string()))?;
-        self.figures.iter().map(|figure| Ok(figure.value(self.value_of(figure.name, &text)?))).collect()
+        let value = |figure: &Figure| match figure.name.ends_with(".size") {
+            true => Ok(size),
+            false => self.value_of(figure.name, &text),
+        };
+        self.figures.iter().map(|figure| Ok(figure.value(value(figure)?))).collect()
     }
 
     fn value_of(&self, name: &str, text: &str) -> Result<f64> {

@@ -47,16 +47,18 @@ fn explain(request: &CifsRequest, refusal: &Refusal, reached: &Reached) -> (Stri
             "the mount dir is a symlink or no directory".to_owned(),
             "make it a real directory; somebody may be trying to mount elsewhere".to_owned(),
         ),
-        (Step::Create, _) => status(request, refusal).unwrap_or_else(|| number(request, errno, reached)),
+        (Step::Create, _) => {
+            status(request, refusal, errno).unwrap_or_else(|| number(request, errno, reached))
+        }
         _ => (refusal.to_string(), "see the kernel's log (`dmesg`)".to_owned()),
     }
 }
 
 /// What the server's own word means.
-fn status(request: &CifsRequest, refusal: &Refusal) -> Option<(String, String)> {
+fn status(request: &CifsRequest, refusal: &Refusal, errno: Errno) -> Option<(String, String)> {
     let who = request.credentials.who();
     let share = &request.unc.share;
-    let (cause, remedy) = match status_of(&refusal.log)? {
+    let (cause, remedy) = match status_of(&refusal.log).filter(|status| fits(status, errno))? {
         "LOGON_FAILURE" | "WRONG_PASSWORD" | "NO_SUCH_USER" => {
             return Some(not_accepted(who));
         }
@@ -86,8 +88,19 @@ fn status(request: &CifsRequest, refusal: &Refusal) -> Option<(String, String)> 
     Some((cause, remedy.to_owned()))
 }
 
-/// The name of a status in a line such as `Status code returned 0xc000006d STATUS_LOGON_FAILURE`. Another mount may have
-/// written between ours, so that only the first one counts that we know a meaning of.
+/// Whether the kernel makes this number of this status. If not, the line is of another mount that failed meanwhile.
+fn fits(status: &str, errno: Errno) -> bool {
+    match status {
+        "BAD_NETWORK_NAME" => matches!(errno, Errno::NOENT | Errno::NXIO),
+        "NOT_SUPPORTED" => matches!(errno, Errno::OPNOTSUPP | Errno::PROTONOSUPPORT | Errno::INVAL),
+        _ => {
+            use Errno as E;
+            matches!(errno, E::ACCESS | E::PERM | E::KEYEXPIRED | E::KEYREJECTED | E::KEYREVOKED | E::IO)
+        }
+    }
+}
+
+/// The name of a status in a line such as `Status code returned 0xc000006d STATUS_LOGON_FAILURE`.
 fn status_of(log: &[String]) -> Option<&str> {
     log.iter().find_map(|line| {
         let name = line.split("STATUS_").nth(1)?;
@@ -241,6 +254,13 @@ mod tests {
             let told = told(Step::Create, errno, &lines);
             assert!(told.starts_with("cannot mount //files/data: ") && told.contains(part), "{told}");
         }
+    }
+
+    #[test]
+    fn the_log_of_another_mount_is_not_ours() {
+        let line = "CIFS: Status code returned 0xc000006d STATUS_LOGON_FAILURE";
+        let told = told(Step::Create, Errno::NOENT, &[line]);
+        assert!(told.contains("no share \"data\""), "{told}");
     }
 
     #[test]

@@ -23,6 +23,8 @@ use crate::error::at;
 const MOUNTING: Duration = Duration::from_secs(20);
 /// How long a mount may take that shares what may be stuck, when there is one that does not.
 const SHARING: Duration = Duration::from_secs(6);
+/// How long that one may take then, so that all of it is within the time of a call.
+const APART: Duration = Duration::from_secs(16);
 /// How long a mount may take to show that it is well.
 const LOOKING: Duration = Duration::from_secs(5);
 
@@ -124,7 +126,7 @@ impl Shares<'_> {
         let mounted = self.mounter().mount(&reached.mount, mount_dir, if alone { MOUNTING } else { SHARING });
         match (mounted, &reached.apart) {
             (Err(NetworkMountError::Deadline { .. }), Some(apart)) => {
-                self.mounter().mount(apart, mount_dir, MOUNTING).map(|_| ())
+                self.mounter().mount(apart, mount_dir, APART).map(|_| ())
             }
             (mounted, _) => mounted.map(|_| ()),
         }

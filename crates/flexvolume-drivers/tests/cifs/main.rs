@@ -7,6 +7,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod anywhere;
 mod faults;
 mod life;
 mod secrets;
