@@ -77,8 +77,7 @@ impl Driver for Cifs {
 
     fn unmount(&self, mount_dir: &Path) -> std::result::Result<(), Error> {
         let shares = self.shares();
-        let port = shares.recorded_port(mount_dir);
-        Ok(shares.take_down(mount_dir, &|mount| server(mount, port))?)
+        Ok(shares.take_down(mount_dir, &|mount| server(mount, shares.recorded_port(mount_dir)))?)
     }
 
     fn diagnose(&self, options: &Options) -> std::result::Result<Vec<Finding>, Error> {

@@ -60,17 +60,15 @@ fn perform(job: &Job) -> Result<usize, Refusal> {
         Job::Unmount { target, how } => {
             let unmounted = match how {
                 How::Plainly => unmount(target, UnmountFlags::empty()),
+                How::WrittenBack => {
+                    write_back(target);
+                    unmount(target, UnmountFlags::empty())
+                }
                 How::ByForce => unmount(target, UnmountFlags::FORCE),
                 How::Lazily => unmount(target, UnmountFlags::DETACH),
                 How::Aside => set_aside(target),
             };
             unmounted.map(|()| 0).map_err(refused(Step::Unmount, ""))
-        }
-        Job::WriteBack { target } => {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let opened = rustix::fs::open(target, flags, Mode::empty());
-            let written = opened.and_then(rustix::fs::syncfs);
-            written.map(|()| 0).map_err(refused(Step::WriteBack, ""))
         }
         Job::Tell { target, text } => tell(target, text).map(|()| 0).map_err(refused(Step::Tell, "")),
         Job::Look { target } => look(target).map(|()| 0).map_err(refused(Step::Look, "")),
@@ -86,6 +84,13 @@ fn unmount(target: &Path, flags: UnmountFlags) -> Result<(), Errno> {
 fn tell(target: &Path, text: &str) -> Result<(), Errno> {
     let file = rustix::fs::open(target, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(file, text.as_bytes()).map(|_| ())
+}
+
+/// An unmount that is killed loses what is not written back, so that comes before it. What the server does not take now
+/// (ESTALE, EIO, EACCES) it will not take later either.
+fn write_back(target: &Path) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let _ = rustix::fs::open(target, flags, Mode::empty()).and_then(rustix::fs::syncfs);
 }
 
 /// Takes it out of the tree, and leaves the end of its file system to the kernel's own threads: cifs waits there for its

@@ -15,6 +15,8 @@ use crate::mount::Access;
 pub(super) enum How {
     /// If nobody uses it.
     Plainly,
+    /// As plainly, and before that what was written to the file system is written back.
+    WrittenBack,
     /// Requests that wait for the server are given up first.
     ByForce,
     /// Out of the tree now; unmounted when the last user is gone.
@@ -33,10 +35,6 @@ pub(super) enum Job {
     Unmount {
         target: PathBuf,
         how: How,
-    },
-    /// Writes back what was written to the file system at `target`.
-    WriteBack {
-        target: PathBuf,
     },
     /// Asks the server for what it knows of the directory at `target`.
     Look {
@@ -80,8 +78,6 @@ pub enum Step {
     Attach,
     /// `umount2`.
     Unmount,
-    /// Writing back before an unmount.
-    WriteBack,
     /// Asking the server.
     Look,
     /// Writing to a file of the kernel.
@@ -89,7 +85,7 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 11] = [
         Self::Target,
         Self::FileSystem,
         Self::Setting,
@@ -99,7 +95,6 @@ impl Step {
         Self::Subdirectory,
         Self::Attach,
         Self::Unmount,
-        Self::WriteBack,
         Self::Look,
         Self::Tell,
     ];
@@ -117,7 +112,6 @@ impl Step {
             Self::Subdirectory => "open the sub-directory",
             Self::Attach => "mount at the mount dir",
             Self::Unmount => "unmount",
-            Self::WriteBack => "write back",
             Self::Look => "look at",
             Self::Tell => "write to",
         }
@@ -134,7 +128,6 @@ impl Job {
         match self {
             Self::Mount { .. } => "mount at",
             Self::Unmount { .. } => "unmount",
-            Self::WriteBack { .. } => "write back",
             Self::Look { .. } => "look at",
             Self::Tell { .. } => "write to",
         }
@@ -144,7 +137,6 @@ impl Job {
         match self {
             Self::Mount { target, .. }
             | Self::Unmount { target, .. }
-            | Self::WriteBack { target }
             | Self::Look { target }
             | Self::Tell { target, .. } => target,
         }
@@ -157,13 +149,13 @@ impl Job {
             Self::Unmount { target, how } => {
                 let how = match how {
                     How::Plainly => "plainly",
+                    How::WrittenBack => "written back",
                     How::ByForce => "by force",
                     How::Lazily => "lazily",
                     How::Aside => "aside",
                 };
                 out.text("unmount").bytes(raw(target)).text(how)
             }
-            Self::WriteBack { target } => out.text("write back").bytes(raw(target)),
             Self::Look { target } => out.text("look").bytes(raw(target)),
             Self::Tell { target, text } => out.text("tell").bytes(raw(target)).text(text),
         };
@@ -178,6 +170,7 @@ impl Job {
             "unmount" => {
                 let how = match &*input.text()? {
                     "plainly" => How::Plainly,
+                    "written back" => How::WrittenBack,
                     "by force" => How::ByForce,
                     "lazily" => How::Lazily,
                     "aside" => How::Aside,
@@ -185,7 +178,6 @@ impl Job {
                 };
                 Some(Self::Unmount { target, how })
             }
-            "write back" => Some(Self::WriteBack { target }),
             "look" => Some(Self::Look { target }),
             "tell" => Some(Self::Tell { target, text: input.text()? }),
             _ => None,
@@ -319,7 +311,8 @@ mod tests {
         let jobs = [
             Job::Mount { mount, target: "/pods/a b\n".into() },
             Job::Unmount { target: "/x".into(), how: How::ByForce },
-            Job::WriteBack { target: "/x".into() },
+            Job::Unmount { target: "/x".into(), how: How::WrittenBack },
+            Job::Unmount { target: "/x".into(), how: How::Aside },
             Job::Look { target: "/x".into() },
         ];
         for job in jobs {

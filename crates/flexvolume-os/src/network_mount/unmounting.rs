@@ -10,7 +10,7 @@ use super::{NetworkMountError, NetworkMounter, Run, is_kin};
 use crate::mountinfo::Mount;
 
 /// How long a server that answers may take for what was written last.
-const WRITING: Duration = Duration::from_secs(20);
+const WRITING: Duration = Duration::from_secs(18);
 /// How long one that answers may take for an unmount.
 const ANSWERING: Duration = Duration::from_secs(8);
 /// How long one that does not answer gets for each step. All of them are five at most.
@@ -91,26 +91,19 @@ impl NetworkMounter<'_> {
     }
 
     fn unmount_answering(&self, target: &Path, top: &Mount) -> Result<Unmounted, NetworkMountError> {
-        if self.neighbours(top)?.is_empty() {
-            self.write_back(target)?;
-        }
-        match self.step(target, top, (How::Plainly, ANSWERING))? {
+        let last = self.neighbours(top)?.is_empty();
+        let (how, deadline) =
+            if last { (How::WrittenBack, WRITING + ANSWERING) } else { (How::Plainly, ANSWERING) };
+        match self.step(target, top, (how, deadline))? {
             Stepped::Gone => Ok(Unmounted::Plainly),
             Stepped::Busy => Err(NetworkMountError::Busy { target: target.to_owned() }),
+            Stepped::Late if last => {
+                Err(NetworkMountError::Writing { target: target.to_owned(), waited: deadline })
+            }
             Stepped::Late => {
                 let target = target.to_owned();
                 Err(NetworkMountError::Deadline { step: "unmount", target, waited: ANSWERING })
             }
-        }
-    }
-
-    /// An unmount that is killed loses what is not written back, so that comes before it.
-    fn write_back(&self, target: &Path) -> Result<(), NetworkMountError> {
-        let job = Job::WriteBack { target: target.to_owned() };
-        match self.run(&job, WRITING)? {
-            // What the server does not take (ESTALE, EIO, EACCES) will not be taken later either.
-            Run::Answered(_) => Ok(()),
-            Run::Late => Err(NetworkMountError::Writing { target: target.to_owned(), waited: WRITING }),
         }
     }
 
