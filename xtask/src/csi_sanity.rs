@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,9 @@ use crate::workspace::Metadata;
 /// The judge's version.
 const VERSION: &str = "v5.6.0";
 const MODULE: &str = "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity";
+
+/// Trials at the same time.
+const AT_ONCE: usize = 4;
 
 /// A whole driver in twenty lines.
 const SHELL_DRIVER: &str = include_str!("shell-driver.sh");
@@ -68,14 +72,14 @@ const CASES: [Case; 8] = [
         driver: "flexvol/loop",
         settings: "provisioning = 'exec'\nattach = 'node'\nparameters = { directory = '@/pool', size = '16Mi' }",
         skip: "",
-        least: 37,
+        least: 39,
     },
     Case {
         name: "loop: no attach, mount only, template",
         driver: "flexvol/loop-ephemeral",
         settings: "provisioning = 'template'\nparameters = { directory = '@/pool', size = '${size:-16Mi}' }",
         skip: "",
-        least: 33,
+        least: 40,
     },
     Case {
         name: "memory: mount only, template",
@@ -89,7 +93,7 @@ const CASES: [Case; 8] = [
         driver: "flexvol/memory",
         settings: "provisioning = 'template'\nfs-group = 'both'\nparameters = { size = '${size:-16Mi}' }",
         skip: "",
-        least: 33,
+        least: 40,
     },
     Case {
         name: "shell: mount only, template",
@@ -103,7 +107,7 @@ const CASES: [Case; 8] = [
         driver: "test/shell",
         settings: "",
         skip: NEEDS_CREATE,
-        least: 14,
+        least: 15,
     },
     Case {
         name: "loop: no provisioning",
@@ -128,14 +132,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut build = process::cargo();
     build.args(["build", "--quiet", "--package", "flexvolume-csi", "--package", "flexvolume-drivers"]);
     process::run(&mut build)?;
-    process::run(process::cargo().args([
-        "build",
-        "--quiet",
-        "--package",
-        "flexvolume",
-        "--example",
-        "memory",
-    ]))?;
+    process::run(process::cargo().args("build --quiet --package flexvolume --example memory".split(' ')))?;
     let mut inside = Command::new("unshare");
     inside.args(["--mount", "--propagation", "private"]).arg(std::env::current_exe()?);
     inside.args(["csi-sanity", "--within", &arguments.only]);
@@ -179,26 +176,39 @@ fn judge_all(arguments: &Arguments, target: &Path, judge: &Path) -> Result<()> {
         install(&plugins, driver, &fs::read(target.join(program))?)?;
     }
     install(&plugins, "test~shell", SHELL_DRIVER.as_bytes())?;
-    let (mut passed, mut failed) = (0, 0);
-    for (number, case) in CASES.iter().enumerate().filter(|(_, case)| case.name.contains(&arguments.only)) {
-        let folder = place.path().join(number.to_string());
-        let trial = Trial { case, folder, plugins: &plugins, programs: (target, judge) };
-        match trial.run(arguments.verbose) {
-            Ok(summary) => {
-                passed += 1;
-                println!("ok    {}: {summary}", case.name);
-            }
-            Err(error) => {
-                failed += 1;
-                println!("FAIL  {}: {error:#}", case.name);
-            }
-        }
-    }
+    let cases = CASES.iter().enumerate().filter(|(_, case)| case.name.contains(&arguments.only));
+    let trials: Vec<Trial<'_>> = cases
+        .map(|(number, case)| {
+            let folder = place.path().join(number.to_string());
+            Trial { case, folder, plugins: &plugins, programs: (target, judge) }
+        })
+        .collect();
+    let (passed, failed) = try_side_by_side(&trials, arguments.verbose);
     println!("csi-sanity: {passed} passed, {failed} failed");
     if failed > 0 {
         bail!("{failed} of {} cases failed", passed + failed)
     }
     Ok(())
+}
+
+/// Runs the trials, which wait more than they work; answers how many passed and failed.
+fn try_side_by_side(trials: &[Trial<'_>], verbose: bool) -> (usize, usize) {
+    let (next, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let take_turns = || {
+        while let Some(trial) = trials.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let begun = Instant::now();
+            match trial.run(verbose) {
+                Ok(summary) => {
+                    passed.fetch_add(1, Ordering::Relaxed);
+                    println!("ok    {}: {summary}, in {:.1?}", trial.case.name, begun.elapsed());
+                }
+                Err(error) => println!("FAIL  {}: {error:#}", trial.case.name),
+            }
+        }
+    };
+    thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(take_turns))));
+    let passed = passed.into_inner();
+    (passed, trials.len() - passed)
 }
 
 fn install(plugins: &Path, driver: &str, program: &[u8]) -> Result<()> {
