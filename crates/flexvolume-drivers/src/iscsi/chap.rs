@@ -61,32 +61,22 @@ impl Chap {
                 "is none that the driver knows: it knows node.session.auth.username, .password, .username_in and .password_in",
             ));
         }
-        let of = |key: &str| options.secrets.get(key).cloned();
-        let [user, password, user_in, password_in] = KEYS.map(of);
-        Self::of(
-            &KEYS.map(|key| format!("the key {key:?} of the Secret")),
-            [user, password, user_in, password_in],
-        )
+        Self::of(KEYS.map(|key| Given {
+            place: format!("the key {key:?} of the Secret"),
+            value: options.secrets.get(key).cloned(),
+        }))
     }
 
-    fn of(places: &[String; 4], values: [Option<Secret>; 4]) -> Result<Option<Self>> {
-        for (place, value) in places.iter().zip(&values) {
-            if let Some(why) = value.as_ref().and_then(|value| offence(value.expose())) {
-                return Err(unusable(place, why));
-            }
-        }
-        let [user, password, user_in, password_in] = values;
-        let [_, password_place, _, password_in_place] = places;
-        let node = account((user, password), places)?;
-        let target = account(
-            (user_in, password_in),
-            &[password_in_place.clone(), password_in_place.clone(), String::new(), String::new()],
-        )?;
-        match (node, target) {
+    /// User and password of the node, and of the target.
+    fn of(given: [Given; 4]) -> Result<Option<Self>> {
+        given.iter().try_for_each(Given::check)?;
+        let [user, password, user_in, password_in] = given;
+        let place = password.place.clone();
+        match (account(user, password)?, account(user_in, password_in)?) {
             (Some(node), target) => Ok(Some(Self { node, target })),
             (None, None) => Ok(None),
             (None, Some(_)) => {
-                Err(unusable(password_place, "is missing: a target proves itself only to a node that does"))
+                Err(unusable(&place, "is missing: a target proves itself only to a node that does"))
             }
         }
     }
@@ -114,28 +104,42 @@ impl Chap {
         // What is wrong with it is not said: errors of a parser quote what they found.
         let accounts: Accounts = serde_json::from_str(&text)
             .map_err(|_| unusable(&place, "is not JSON as docs/iscsi.md shows it: {\"targets\": {\"iqn...\": {\"username\": ..., \"password\": ...}}}"))?;
-        let Some(found) = accounts.targets.into_iter().find(|(name, _)| name == target.as_str()) else {
+        let Some((_, found)) = accounts.targets.into_iter().find(|(name, _)| name == target.as_str()) else {
             return Ok(None);
         };
-        let secret = |text: Option<String>| text.map(|text| Secret::new(text.into_bytes()));
-        let values =
-            [found.1.username, found.1.password, found.1.username_in, found.1.password_in].map(secret);
-        let places = ["username", "password", "usernameIn", "passwordIn"]
-            .map(|key| format!("{key} of the target in {place}"));
-        Self::of(&places, values)
+        let given = [
+            ("username", found.username),
+            ("password", found.password),
+            ("usernameIn", found.username_in),
+            ("passwordIn", found.password_in),
+        ];
+        Self::of(given.map(|(key, text)| Given {
+            place: format!("{key} of the target in {place}"),
+            value: text.map(|text| Secret::new(text.into_bytes())),
+        }))
     }
 }
 
-fn account(
-    (user, password): (Option<Secret>, Option<Secret>),
-    places: &[String; 4],
-) -> Result<Option<Account>> {
-    let [user_place, password_place, ..] = places;
-    match (user, password) {
+/// A value, if there is one, and where it comes from.
+struct Given {
+    place: String,
+    value: Option<Secret>,
+}
+
+impl Given {
+    fn check(&self) -> Result<()> {
+        let offence = self.value.as_ref().and_then(|value| offence(value.expose()));
+        offence.map_or(Ok(()), |why| Err(unusable(&self.place, why)))
+    }
+}
+
+fn account(user: Given, password: Given) -> Result<Option<Account>> {
+    let missing = "is missing, and its counterpart is there";
+    match (user.value, password.value) {
         (Some(user), Some(password)) => Ok(Some(Account { user, password })),
         (None, None) => Ok(None),
-        (None, Some(_)) => Err(unusable(user_place, "is missing, and its counterpart is there")),
-        (Some(_), None) => Err(unusable(password_place, "is missing, and its counterpart is there")),
+        (None, Some(_)) => Err(unusable(&user.place, missing)),
+        (Some(_), None) => Err(unusable(&password.place, missing)),
     }
 }
 

@@ -18,7 +18,7 @@ use super::fence::{self, Fence, Fenced};
 use super::key::Pass;
 use super::record::{Identity, Record, Shelf, renewed};
 use super::request::IscsiRequest;
-use super::session::Sessions;
+use super::session::{Sessions, reach};
 use super::target::Target;
 use crate::device;
 use crate::remote_disk::DiskError;
@@ -28,6 +28,8 @@ const APPEARANCE: Duration = Duration::from_secs(5);
 /// How long a disk may take to answer what the kernel asks when it looks, and when it lets go.
 pub(crate) const LOOK: Duration = Duration::from_secs(10);
 const LETTING_GO: Duration = Duration::from_secs(4);
+/// How long a server is looked for that may have gone.
+const BRIEF: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(20);
 /// How often a disk is asked who it is.
 const ASKING: usize = 5;
@@ -221,22 +223,12 @@ impl Node<'_> {
 
     /// Takes the device of a disk that nobody uses away, ends the session if that was its last, and forgets both.
     pub(crate) fn disconnect(&self, target: &Target, mut record: Record) -> Result<()> {
-        let subject = target.to_string();
         let _lock = self.sessions.lock(&target.name)?;
-        if let Some((session, disk)) = self.disk_of(target, &record)? {
-            // Held until the device is gone, so that nobody mounts it meanwhile.
-            let claim = match device_of(&disk)? {
-                Some(device) => claim(&device, &subject)?,
-                None => None,
-            };
-            let pass = record.link.pass.as_ref().filter(|_| record.link.reserved);
-            if let (Some(pass), State::LoggedIn, Some(claim)) = (pass, session.state, &claim) {
-                fence::open(claim, pass);
-                hit("iscsi.unregistered");
-            }
-            NetworkMounter::new(self.system).tell(&disk.deletion(), "1", LETTING_GO)?;
-            hit("iscsi.deleted");
-        }
+        // Held until the device is gone, so that nobody mounts it meanwhile.
+        let _claim = match self.disk_of(target, &record)? {
+            Some((session, disk)) => self.take_away(target, &record, (&session, &disk))?,
+            None => None,
+        };
         self.sessions.end(self.system, target, &record)?;
         hit("iscsi.logged-out");
         (record.link.connected, record.link.reserved) = (false, false);
@@ -247,6 +239,42 @@ impl Node<'_> {
         } else {
             Ok(self.shelf.remove(target)?)
         }
+    }
+}
+
+impl Node<'_> {
+    /// Takes the key off the disk and the device away. Of a server that is gone nothing is asked, which would wait for it:
+    /// the device goes with the session then, if it is its only one.
+    fn take_away(
+        &self,
+        target: &Target,
+        record: &Record,
+        (session, disk): (&Session, &Disk),
+    ) -> Result<Option<File>> {
+        let subject = target.to_string();
+        let claim = match device_of(disk)? {
+            Some(device) => claim(&device, &subject)?,
+            None => None,
+        };
+        let is_alone = session.disks().map_err(of_sysfs)?.len() == 1;
+        match (session.state, reach(&record.link.portals(), BRIEF)) {
+            (State::LoggedIn, Ok(_)) => {
+                if let (Some(pass), true, Some(claim)) = (&record.link.pass, record.link.reserved, &claim) {
+                    fence::open(claim, pass);
+                    hit("iscsi.unregistered");
+                }
+            }
+            (State::GivenUp, _) => {}
+            _ if is_alone => return Ok(claim),
+            (_, reached) => {
+                let why = "its server is gone, and other disks of the session wait for it";
+                let why = reached.err().map_or_else(|| why.to_owned(), |error| error.to_string());
+                return Err(DiskError::Waiting { subject, why, left: record.link.reconnect_timeout }.into());
+            }
+        }
+        NetworkMounter::new(self.system).tell(&disk.deletion(), "1", LETTING_GO)?;
+        hit("iscsi.deleted");
+        Ok(claim)
     }
 }
 

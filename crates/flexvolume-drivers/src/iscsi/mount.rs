@@ -21,6 +21,8 @@ use crate::remote_disk::{DiskError, Work, already_mounted, any_mount, foreign, n
 
 /// How long a server is waited for where somebody waits for an unmount.
 const BRIEF: Duration = Duration::from_secs(3);
+/// How long a session is waited for whose server is back.
+const RETURN: Duration = Duration::from_secs(4);
 /// By then the kernel has noticed that a server is gone: two questions of five seconds, and what a loaded node adds.
 const NOTICE: u64 = 20;
 
@@ -135,7 +137,9 @@ fn take_off(
     path: &Path,
     mount: &Mount,
 ) -> Result<()> {
-    if let Some((session, _)) = node.disk_of(target, record)? {
+    // A read-only volume has nothing to lose.
+    let session = node.disk_of(target, record)?.map(|(session, _)| session);
+    if let Some(session) = session.filter(|_| !mount.is_read_only()) {
         wait_for_server(node, (target, record), &session)?;
     }
     let source = mount.source.clone();
@@ -156,14 +160,14 @@ fn wait_for_server(
         return Ok(());
     }
     let reached = reach(&record.link.portals(), BRIEF);
-    let why = match (session.state, reached) {
-        (State::LoggedIn, Ok(_)) => {
-            // Should this unmount fail, the next absence is counted anew.
-            record.link.lost_since = None;
-            return Ok(node.shelf.store(target, record)?);
-        }
-        (_, Ok(_)) => "its session is not back yet".to_owned(),
-        (_, Err(error)) => error.to_string(),
+    if reached.is_ok() && node.sessions.wait(&target.name, &record.link.interface, RETURN)?.is_some() {
+        // Should this unmount fail, the next absence is counted anew.
+        record.link.lost_since = None;
+        return Ok(node.shelf.store(target, record)?);
+    }
+    let why = match reached {
+        Ok(_) => "its session is not back yet".to_owned(),
+        Err(error) => error.to_string(),
     };
     let since = *record.link.lost_since.get_or_insert_with(now);
     node.shelf.store(target, record)?;

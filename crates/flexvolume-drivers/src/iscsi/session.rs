@@ -91,7 +91,8 @@ impl Sessions {
         self.wait(target, interface, APPEARANCE)?.ok_or_else(|| no_session(request, what, "try again"))
     }
 
-    fn wait(&self, target: &Name, interface: &str, patience: Duration) -> Result<Option<Session>> {
+    /// The session, once it carries requests.
+    pub(crate) fn wait(&self, target: &Name, interface: &str, patience: Duration) -> Result<Option<Session>> {
         let end = Instant::now() + patience;
         loop {
             let session = self.find_by(target, interface)?;
@@ -105,11 +106,12 @@ impl Sessions {
         }
     }
 
-    /// Ends the session if no device of it is left, whoever uses it. The target's lock is held.
+    /// Ends the session if no device of it is left but this disk's, whoever uses it. The target's lock is held.
     pub(crate) fn end(&self, system: &System, target: &Target, record: &Record) -> Result<()> {
         let interface = &record.link.interface;
         if let Some(session) = self.find_by(&target.name, interface)? {
-            if !session.disks().map_err(of_sysfs)?.is_empty() {
+            let disks = session.disks().map_err(of_sysfs)?;
+            if disks.iter().any(|disk| disk.lun != u64::from(target.lun)) {
                 return Ok(());
             }
             tool::logout(system, session.number, &target.to_string())?;

@@ -19,7 +19,7 @@ fn volume() -> Volume {
 }
 
 /// What an administrator gives a node.
-fn give(volume: &Volume, password: &str) {
+pub(crate) fn give(volume: &Volume, password: &str) {
     let folder = volume.world.path("etc");
     fs::create_dir_all(&folder).unwrap();
     let file = folder.join("iscsi-chap.json");

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::Instant;
 
 use crate::volume::{
-    Hosts, OPEN, SILENT_UNMOUNT, Volume, eventually, machine_is_missing, records, sessions, shell,
+    CHAP, Hosts, OPEN, SILENT_UNMOUNT, Volume, eventually, machine_is_missing, records, sessions, shell,
 };
 
 #[test]
@@ -83,6 +83,86 @@ fn a_server_that_is_gone_for_too_long_is_given_up() {
     assert!(longest < SILENT_UNMOUNT, "{longest:?}");
     assert_eq!((sessions(), records(), volume.is_mounted()), (0, 0, false));
     shell("server restore");
+    volume.up();
+    volume.unmount().success();
+}
+
+#[test]
+fn a_program_that_writes_meanwhile_sees_no_error_and_is_in_nobodys_way() {
+    if machine_is_missing("faults::a_program_that_writes_meanwhile_sees_no_error_and_is_in_nobodys_way") {
+        return;
+    }
+    let _hosts = Hosts::fresh();
+    let volume = Volume::new("a");
+    volume.up();
+    let (path, inside) = (volume.file(), volume.target());
+    let start = |script: &str| volume.world.spawning("sh").args(["-c", script]).spawn().unwrap();
+    let mut sitting = start(&format!("cd '{inside}' && exec sleep 1000"));
+    shell("server kill iscsi");
+    let writing =
+        format!("exec dd if=/dev/zero of='{}' bs=64k count=16 conv=fsync status=none", path.display());
+    let mut writing = start(&writing);
+    let begun = Instant::now();
+    volume.unmount().failure(&["waits for the server"]);
+    assert!(begun.elapsed() < SILENT_UNMOUNT, "{:?}", begun.elapsed());
+    assert!(writing.try_wait().unwrap().is_none(), "it waits");
+    shell("server start iscsi");
+    assert!(writing.wait().unwrap().success());
+    // Now it is only that somebody is inside.
+    volume.unmount().failure(&["in use"]);
+    assert!(volume.is_mounted());
+    sitting.kill().unwrap();
+    sitting.wait().unwrap();
+    volume.unmount().success();
+    assert_eq!((sessions(), records()), (0, 0));
+    volume.up();
+    assert_eq!(fs::metadata(volume.file()).unwrap().len(), 1 << 20);
+    volume.unmount().success();
+}
+
+#[test]
+fn a_volume_that_is_only_read_does_not_wait_for_its_server() {
+    if machine_is_missing("faults::a_volume_that_is_only_read_does_not_wait_for_its_server") {
+        return;
+    }
+    let _hosts = Hosts::fresh();
+    let mut volume = Volume::new("a");
+    volume.up();
+    fs::write(volume.file(), "precious").unwrap();
+    volume.unmount().success();
+    volume.access = "ro";
+    for _ in 0..2 {
+        volume.up();
+        assert_eq!(fs::read_to_string(volume.file()).unwrap(), "precious");
+        shell("server drop");
+        let begun = Instant::now();
+        volume.unmount().success();
+        assert!(begun.elapsed() < SILENT_UNMOUNT, "{:?}", begun.elapsed());
+        assert_eq!((sessions(), records(), volume.is_mounted()), (0, 0, false));
+        shell("server heal");
+    }
+}
+
+#[test]
+fn a_server_that_comes_back_with_another_password_does_not_hold_a_pod_for_ever() {
+    if machine_is_missing(
+        "faults::a_server_that_comes_back_with_another_password_does_not_hold_a_pod_for_ever",
+    ) {
+        return;
+    }
+    let _hosts = Hosts::fresh();
+    let volume = Volume::new("a").with("iqn", CHAP).with("reconnectTimeout", "5");
+    crate::chap::give(&volume, "secret-of-chap");
+    volume.up();
+    fs::write(volume.file(), "dirty").unwrap();
+    let group = format!("/sys/kernel/config/target/iscsi/{CHAP}/tpgt_1");
+    shell(&format!("server kill iscsi; server start iscsi; printf another-word >{group}/auth/password"));
+    // A session may have come back in between: this one may not.
+    shell(&format!("echo 0 >{group}/enable; echo 1 >{group}/enable"));
+    eventually("the time is up", || volume.unmount().status() == "Success");
+    assert_eq!((sessions(), records(), volume.is_mounted()), (0, 0, false));
+    volume.connect().failure(&["refuses the login", "CHAP"]);
+    crate::chap::give(&volume, "another-word");
     volume.up();
     volume.unmount().success();
 }
