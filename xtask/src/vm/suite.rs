@@ -30,7 +30,7 @@ pub(super) enum Length {
 const QUICK: [&str; 6] = ["cifs", "faults", "filesystem", "iscsi", "lvm", "nbd"];
 
 /// Of the tests of iSCSI, those that run in the quick set: the others take minutes.
-const QUICK_ISCSI: &str = "attach:: chap::a_pod fence::a_second_node life::a_volume_lives";
+const QUICK_ISCSI: &str = "attach:: fence::a_second_node life::a_volume_lives";
 
 /// What the tests of volume groups use, and, for what must survive a power cut, a third one.
 const DISKS: [(&str, u64); 3] = [("disk1", 2 << 30), ("disk2", 256 << 20), ("disk3", 2 << 30)];
