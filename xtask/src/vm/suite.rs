@@ -42,7 +42,7 @@ impl Length {
 
     fn deadline(self) -> Duration {
         match self {
-            Length::Quick => Duration::from_secs(15 * 60),
+            Length::Quick => Duration::from_secs(25 * 60),
             Length::Full => Duration::from_secs(3 * 60 * 60),
         }
     }
