@@ -96,12 +96,15 @@ impl Manifests {
         let now_troubled = troubles.keys().cloned().collect();
         let was_troubled: BTreeSet<String> = std::mem::replace(&mut self.troubled, now_troubled);
         let first = !std::mem::replace(&mut self.read_before, true);
-        // What a file asked for before depends on whether it is in order now.
-        let touched = |file: &String| {
-            first || names.contains(file) || was_troubled.contains(file) || self.troubled.contains(file)
-        };
-        affected
-            .extend(self.pods.iter().filter(|(_, owned)| touched(&owned.file)).map(|(pod, _)| pod.clone()));
+        // What a file asked for before depends on whether it is in order now. Where all are and were, each pod that
+        // anything was asked for is in what its file holds or held.
+        if first || !was_troubled.is_empty() || !self.troubled.is_empty() {
+            let touched = |file: &String| {
+                first || names.contains(file) || was_troubled.contains(file) || self.troubled.contains(file)
+            };
+            let pods = self.pods.iter().filter(|(_, owned)| touched(&owned.file));
+            affected.extend(pods.map(|(pod, _)| pod.clone()));
+        }
         let mut update = Update { secrets, troubles, ..Update::default() };
         for pod in affected {
             self.settle(pod, &mut update);
