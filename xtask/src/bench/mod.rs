@@ -14,6 +14,8 @@ mod in_machine;
 mod in_tree;
 mod lvm;
 mod mounts;
+mod nbd;
+mod nfs;
 mod ownership;
 mod programs;
 mod reply;
@@ -68,7 +70,7 @@ struct Group {
 }
 
 /// Drivers that are measured in the virtual machine.
-const IN_MACHINE: [&InMachine; 2] = [&lvm::DRIVER, &cifs::DRIVER];
+const IN_MACHINE: [&InMachine; 4] = [&lvm::DRIVER, &nfs::DRIVER, &cifs::DRIVER, &nbd::DRIVER];
 
 const GROUPS: [&Group; 14] = [
     &driver::SIZES,
