@@ -13,8 +13,18 @@ use crate::workspace::root;
 const PACKAGES: [&str; 2] = ["flexvolume-os", "flexvolume-drivers"];
 
 /// The tests of the command line that run there, in a full run only: the crate takes its time to build.
-const PODS: [&str; 8] =
-    ["--package", "flexvol", "--test", "lvm_pod", "--test", "cifs_pod", "--test", "iscsi_pod"];
+const PODS: [&str; 10] = [
+    "--package",
+    "flexvol",
+    "--test",
+    "lvm_pod",
+    "--test",
+    "cifs_pod",
+    "--test",
+    "iscsi_pod",
+    "--test",
+    "remote_pods",
+];
 
 /// A test program.
 #[derive(Debug, Clone)]
