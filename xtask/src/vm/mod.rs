@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     /// All tests, also those that take long
     #[arg(long, conflicts_with = "command")]
     full: bool,
-    /// Only write docs/faults-lvm.md anew, from what the last runs of the matrix have left
+    /// Only write docs/faults-lvm.md and docs/faults-network.md anew, from what the last runs have left
     #[arg(long, conflicts_with_all = ["command", "full"])]
     document: bool,
     /// An empty disk, thrown away afterwards: $DISK1, then $DISK2 …; such as 512M or 2G

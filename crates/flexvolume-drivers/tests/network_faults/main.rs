@@ -82,7 +82,9 @@ fn main() -> ExitCode {
                     continue;
                 }
                 let verdict = cell::run(backend, (step, row.fault, expect));
+                // Also a run that is ended leaves what it has found.
                 document.add(&name, &verdict);
+                document.write();
                 match verdict {
                     Verdict::Holds(..) => {
                         passed += 1;
@@ -96,7 +98,6 @@ fn main() -> ExitCode {
             }
         }
     }
-    document.write();
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {word}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
