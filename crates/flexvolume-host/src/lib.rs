@@ -1,6 +1,7 @@
 //! The host side of FlexVolume.
 
 pub mod conformance;
+pub mod hand_over;
 pub mod lifecycle;
 pub mod nearest;
 pub mod paths;

@@ -9,9 +9,11 @@ mod api;
 mod calls;
 mod claims;
 mod client;
+mod controller;
 mod crew;
 mod directory;
 mod drivers;
+mod hand_over;
 mod health;
 mod http;
 mod journal;
@@ -55,7 +57,7 @@ use self::run_loop::{Agent, Purpose, Remedy, Run};
 use self::secrets::CurrentSecrets;
 use self::state::State;
 use self::worker::Worker;
-use crate::args::{AgentArguments, Global};
+use crate::args::{AgentArguments, Global, Role};
 use crate::failure::{BAD_INPUT, Failure, OK, STEP_FAILED};
 use crate::manifest::read::PARSER_STACK;
 use crate::session::Session;
@@ -81,6 +83,8 @@ enum Message {
     Stock(Box<Inventory>),
     /// A driver was called.
     Called(Box<CallRecord>),
+    /// A controller has something new to tell.
+    Reports,
     /// Somebody asks.
     Question(Question),
 }
@@ -94,13 +98,17 @@ pub(crate) fn run(global: &Global, arguments: &AgentArguments) -> Result<u8, Fai
         let words = "the agent watches drivers, which the strict reading does not: leave --reading out";
         return Err(Failure::says(BAD_INPUT, words));
     }
+    arguments.check().map_err(|words| Failure::says(BAD_INPUT, words))?;
+    if arguments.role == Role::Controller {
+        return controller::run(global, arguments);
+    }
     let signals = Signals::catch()?;
     let (messages, inbox) = channel();
     let secrets = CurrentSecrets::default();
     let session = recorded(Session::new(global, secrets.clone())?, &messages);
     let state = State::open(&session.host.root)?;
     let memory = state.remember();
-    let manager = Arc::new(session.manager());
+    let manager = Arc::new(hand_over::manager(&session, arguments, &messages)?);
     let system = session.host.system.clone();
     let worker = Worker { manager, system, messages: messages.clone(), crew: Crew::default() };
     let mut agent = Agent {

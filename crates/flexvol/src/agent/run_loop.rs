@@ -181,6 +181,7 @@ impl Agent {
             }
             Message::Health(sick) => self.note_health(sick),
             Message::Stock(inventory) => self.note_stock(*inventory),
+            Message::Reports => self.note_reports(),
             Message::Question(question) => self.answer(question),
         }
     }

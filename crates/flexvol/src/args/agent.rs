@@ -1,7 +1,7 @@
 //! Flags of `flexvol agent`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -21,11 +21,19 @@ When the agent ends, by a signal or a crash, all volumes stay mounted; the next 
 Examples:
   flexvol agent --manifests /etc/flexvol/manifests
   flexvol agent --drain
+  flexvol agent --role controller --hand-over /srv/shared/hand-over
+  flexvol agent --role node --hand-over /srv/shared/hand-over --manifests /etc/flexvol/manifests
   flexvol agent --manifests ./pods --root ./node --plugin-dir ./plugins -v")]
 pub(crate) struct AgentArguments {
     /// Directory of manifests
-    #[arg(long, value_name = "DIR", env = "FLEXVOL_MANIFESTS", required_unless_present = "drain")]
+    #[arg(long, value_name = "DIR", env = "FLEXVOL_MANIFESTS")]
     pub(crate) manifests: Option<PathBuf>,
+    /// Which part of the work is done here
+    #[arg(long, value_enum, default_value_t = Role::All, env = "FLEXVOL_ROLE")]
+    pub(crate) role: Role,
+    /// Directory that a controller and its nodes share [default: flexvol/hand-over below --root]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) hand_over: Option<PathBuf>,
     /// Unmount everything, whatever the manifests say, and end. What `flexvol mount` keeps mounted stays
     #[arg(long)]
     pub(crate) drain: bool,
@@ -46,7 +54,40 @@ pub(crate) struct AgentArguments {
     pub(crate) parallel: usize,
 }
 
+/// `--role`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Everything
+    All,
+    /// attach, detach and isattached, for nodes that ask for it
+    Controller,
+    /// Everything else; a controller attaches
+    Node,
+}
+
 impl AgentArguments {
+    /// Refuses flags that do not go together.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        match self.role {
+            Role::Controller if self.manifests.is_some() || self.drain => {
+                Err("a controller does what the nodes ask for: leave --manifests and --drain out")
+            }
+            Role::All if self.hand_over.is_some() => {
+                Err("--hand-over is for --role controller and --role node")
+            }
+            Role::All | Role::Node if self.manifests.is_none() && !self.drain => {
+                Err("--manifests DIR is missing")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The directory that a controller and its nodes share.
+    pub(crate) fn hand_over(&self, root: &Path) -> std::io::Result<PathBuf> {
+        let default = || flexvolume_host::paths::state_dir(root).join("hand-over");
+        self.hand_over.as_ref().map_or_else(|| Ok(default()), std::path::absolute)
+    }
+
     /// How much is done at a time.
     pub(crate) fn bounds(&self) -> Bounds {
         let (per_driver, overall) = (self.per_driver.max(1), self.parallel.max(1));

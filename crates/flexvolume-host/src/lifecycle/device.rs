@@ -13,6 +13,7 @@ use super::plan::{self, DevicePlan, DeviceStep, Leftover};
 use super::record::{Attacher, Device, Found, Growth, Spec};
 use super::shelf::{self, Kept, RecordError, Shelf};
 use super::{Phase, locks, unfinished};
+use crate::hand_over::HandOver;
 use crate::plugin::{AttachablePlugin, Attachments};
 use crate::settings::Serialisation;
 use crate::spec::{Pod, VolumeSpec};
@@ -27,6 +28,8 @@ pub(super) struct DeviceWork<'a> {
     pub(super) volume: VolumeName,
     /// The device that a controller's `attach` answered, if a controller has attached the volume.
     pub(super) attached: Option<&'a str>,
+    /// How a controller is asked that attaches for this node.
+    pub(super) hand_over: Option<&'a HandOver>,
 }
 
 impl DeviceWork<'_> {
@@ -70,6 +73,9 @@ impl DeviceWork<'_> {
         if let Some(device) = self.attached {
             kept.record.attacher = Attacher::Controller;
             kept.record.attached = device.to_owned();
+        }
+        if step == DeviceStep::Attach || kept.record.attacher == Attacher::Controller {
+            self.have_attached(kept, spec)?;
         }
         match (step, kept.record.attacher) {
             (DeviceStep::Attach, Attacher::ThisNode) => self.attach(kept, spec, pod)?,
@@ -164,7 +170,8 @@ impl DeviceWork<'_> {
             self.unmount_device(kept)?;
         }
         if kept.record.attacher == Attacher::Controller {
-            return Ok(());
+            hit("lifecycle.give-back");
+            return self.give_back(&kept.record);
         }
         kept.retreat(Phase::Detaching);
         hit("lifecycle.detach.recorded");

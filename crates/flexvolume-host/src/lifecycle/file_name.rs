@@ -23,6 +23,11 @@ pub(super) fn of_driver(driver: &DriverName) -> String {
     bounded(encode(&driver.directory()))
 }
 
+/// The directory of what is about a node.
+pub(super) fn of_node(node: &str) -> String {
+    bounded(encode(node))
+}
+
 /// Letters, digits, `-`, `_`, `~` and inner dots stay; every other byte becomes `%XX`.
 fn encode(name: &str) -> String {
     let mut encoded = String::with_capacity(name.len());

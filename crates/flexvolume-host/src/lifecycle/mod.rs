@@ -1,5 +1,6 @@
 //! A pod's volumes from nothing to mounted and back: the order of calls, records, locks, undo.
 
+mod attached_elsewhere;
 mod device;
 mod failure;
 mod file_name;
@@ -31,6 +32,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::VolumeHost;
+use crate::hand_over::HandOver;
 use crate::plugin::Effect;
 use crate::registry::Registry;
 use crate::spec::{MounterArguments, Pod, VolumeSpec};
@@ -39,7 +41,9 @@ use publish::{SetUp, SetUpFailure};
 use record::Publish;
 use shelf::Kept;
 
+pub(crate) use attached_elsewhere::{lock_driver, node_file_name, volume_file_name, wait_for_earlier_calls};
 pub use inventory::{Inventory, Known, Standing, VolumeKey};
+pub(crate) use record::Spec;
 pub use resize::{Resize, Resized};
 pub use shelf::RecordError;
 pub use single::WantedVolume;
@@ -55,6 +59,7 @@ pub struct VolumeManager {
     host: Arc<VolumeHost>,
     registry: Arc<Registry>,
     boot: String,
+    hand_over: Option<Arc<HandOver>>,
 }
 
 /// A volume that is mounted for a pod.
@@ -260,7 +265,7 @@ impl VolumeManager {
     /// A manager over the drivers of `registry`.
     #[must_use]
     pub fn new(host: Arc<VolumeHost>, registry: Arc<Registry>) -> Self {
-        Self { host, registry, boot: look::boot_id() }
+        Self { host, registry, boot: look::boot_id(), hand_over: None }
     }
 
     /// Mounts the volumes of a pod, all or none. Calling it again changes nothing.

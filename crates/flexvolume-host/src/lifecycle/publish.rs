@@ -7,6 +7,7 @@ use flexvolume::{DriverName, VolumeName};
 use flexvolume_os::failpoint::hit;
 use flexvolume_os::lock::Lock;
 
+use super::attached_elsewhere::AWAITING;
 use super::device::{DeviceWork, something, still_mounted};
 use super::failure::{Failure, at};
 use super::look::{self, Seen, look};
@@ -93,6 +94,7 @@ impl VolumeManager {
                 Ok(SetUp { mounted, begun })
             }
             Err(failure) if kept.generation() == before => Err(failure.into()),
+            Err(failure) if failure.step == AWAITING => kept.note(Err(failure)).map_err(SetUpFailure::from),
             Err(failure) if is_new => Err(SetUpFailure { failure, begun: Some(Box::new(kept)) }),
             Err(failure) => kept.note(Err(failure)).map_err(SetUpFailure::from),
         }
@@ -250,6 +252,7 @@ impl VolumeManager {
             driver: plugin.name().clone(),
             volume: device.clone(),
             attached: None,
+            hand_over: self.hand_over.as_deref(),
         })
     }
 

@@ -32,7 +32,7 @@ pub(super) enum Found {
 
 /// A volume's description; of a Secret only the reference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Spec {
+pub(crate) struct Spec {
     name: VolumeName,
     driver: String,
     fs_type: String,
@@ -63,7 +63,7 @@ impl Spec {
     }
 
     /// All that is known of a volume whose record is lost.
-    pub(super) fn bare(driver: &DriverName, volume: &VolumeName) -> Self {
+    pub(crate) fn bare(driver: &DriverName, volume: &VolumeName) -> Self {
         Self {
             name: volume.clone(),
             driver: driver.as_str().to_owned(),
@@ -76,7 +76,7 @@ impl Spec {
     }
 
     /// The volume as it was described.
-    pub(super) fn to_volume(&self) -> VolumeSpec {
+    pub(crate) fn to_volume(&self) -> VolumeSpec {
         VolumeSpec {
             name: self.name.clone(),
             driver: self.driver.clone(),

@@ -19,7 +19,8 @@ impl BackOff {
     }
 
     /// The pause after so many failures in a row.
-    pub(super) fn pause(&mut self, failures: u32) -> Duration {
+    #[must_use]
+    pub fn pause(&mut self, failures: u32) -> Duration {
         let doubled = 1u32.checked_shl(failures.saturating_sub(1)).filter(|times| *times <= 1024);
         let pause = doubled.map_or(self.longest, |times| (self.first * times).min(self.longest));
         (pause * (80 + self.next_below(41)) / 100).min(self.longest)
