@@ -112,7 +112,8 @@ fn what_somebody_unmounts_or_keeps_is_seen() {
     assert!(node.flexvol().args(["mount", "-f"]).arg(&by_hand).status().unwrap().success());
     let agent = node.start();
     node.pod("web", &["data"]);
-    node.wait_for_mounts(&["hand/data", "web/data"]);
+    // Not before the agent has seen it mounted: until then it is the driver that has not mounted it.
+    node.wait_until("it is mounted", || node.report().contains("Mounted: default/web"));
     let unmounted = program("umount").arg(node.mount_dir("web", "data")).status().unwrap();
     assert!(unmounted.success());
     node.wait_until("it is seen", || node.report().contains("UnmountedByOthers"));
