@@ -28,6 +28,7 @@ mod administration;
 pub mod cifs;
 mod claim;
 mod copying;
+mod delete_policy;
 mod device;
 mod diagnosis;
 mod error;

@@ -6,6 +6,7 @@ use flexvolume::{Access, Bytes, Options};
 use flexvolume_os::filesystem::FsType;
 use serde::{Deserialize, Serialize};
 
+use crate::delete_policy::{DELETE_POLICY, DeletePolicy};
 use crate::error::RequestError;
 use crate::pool::VolumeId;
 
@@ -92,10 +93,11 @@ pub(crate) struct ImageRequest {
 }
 
 /// The options of `loop`.
-pub(crate) const PERSISTENT: [&str; 7] = [SIZE, DIRECTORY, VOLUME, ALLOCATION, MODE, SOURCE, ERASE];
+pub(crate) const PERSISTENT: [&str; 8] =
+    [SIZE, DIRECTORY, VOLUME, ALLOCATION, MODE, SOURCE, ERASE, DELETE_POLICY];
 
 /// The options of `loop-ephemeral`.
-pub(crate) const EPHEMERAL: [&str; 5] = [SIZE, DIRECTORY, ALLOCATION, MODE, ERASE];
+pub(crate) const EPHEMERAL: [&str; 6] = [SIZE, DIRECTORY, ALLOCATION, MODE, ERASE, DELETE_POLICY];
 
 /// The mode of a new ephemeral volume's root directory: any container user may write, as in an `emptyDir`.
 const EPHEMERAL_MODE: u32 = 0o777;
@@ -104,6 +106,7 @@ impl ImageRequest {
     /// Reads the options of `loop`.
     pub(crate) fn persistent(options: &Options, pool: &Path) -> Result<Self, RequestError> {
         refuse_unknown(options, &PERSISTENT)?;
+        DeletePolicy::Retain.agrees(options)?;
         let id = options.get(VOLUME).unwrap_or(&options.volume_name);
         let request = Self::read(options, pool, VolumeId::parse(id)?)?;
         let source = options.get(SOURCE).map(VolumeId::parse).transpose()?;
@@ -117,6 +120,7 @@ impl ImageRequest {
     /// Reads the options of `loop-ephemeral`; the volume's id is the pod's uid and the volume's name.
     pub(crate) fn ephemeral(options: &Options, pool: &Path) -> Result<Self, RequestError> {
         refuse_unknown(options, &EPHEMERAL)?;
+        DeletePolicy::Delete.agrees(options)?;
         let pod = options.pod.as_ref().filter(|pod| !pod.uid.is_empty());
         let pod = pod.ok_or(RequestError::NoPod { key: "kubernetes.io/pod.uid" })?;
         let id = format!("{}/{}", pod.uid, options.volume_name);

@@ -7,6 +7,7 @@ use flexvolume_os::filesystem::FsType;
 use flexvolume_os::mount::MountFlag;
 
 use super::name::{Place, PoolName, VgName};
+use crate::delete_policy::{DELETE_POLICY, DeletePolicy};
 use crate::error::RequestError;
 use crate::request::{Erase, erase, fs_type, refuse_unknown, root_mode};
 
@@ -24,8 +25,19 @@ const MODE: &str = "mode";
 const MOUNT_OPTIONS: &str = "mountOptions";
 
 /// What both drivers understand.
-const KNOWN: [&str; 10] =
-    [VOLUME_GROUP, SIZE, LAYOUT, STRIPES, MIRRORS, POOL, POOL_SIZE, ERASE, MODE, MOUNT_OPTIONS];
+const KNOWN: [&str; 11] = [
+    VOLUME_GROUP,
+    SIZE,
+    LAYOUT,
+    STRIPES,
+    MIRRORS,
+    POOL,
+    POOL_SIZE,
+    ERASE,
+    DELETE_POLICY,
+    MODE,
+    MOUNT_OPTIONS,
+];
 
 /// LVM counts in sectors.
 const SECTOR: u64 = 512;
@@ -84,6 +96,7 @@ impl LvmRequest {
     pub(crate) fn persistent(options: &Options) -> Result<Self, RequestError> {
         let known: Vec<_> = KNOWN.into_iter().chain([VOLUME_ID, SOURCE]).collect();
         refuse_unknown(options, &known)?;
+        DeletePolicy::Retain.agrees(options)?;
         let request = Self::read(options, options.get(VOLUME_ID).unwrap_or(&options.volume_name))?;
         let Some(id) = options.get(SOURCE) else { return Ok(request) };
         let source = Place::of(request.place.vg.clone(), id)?;
@@ -97,6 +110,7 @@ impl LvmRequest {
     /// Reads the options of `lvm-ephemeral`; the volume's id is the pod's uid and the volume's name.
     pub(crate) fn ephemeral(options: &Options) -> Result<Self, RequestError> {
         refuse_unknown(options, &KNOWN)?;
+        DeletePolicy::Delete.agrees(options)?;
         let pod = options.pod.as_ref().filter(|pod| !pod.uid.is_empty());
         let pod = pod.ok_or(RequestError::NoPod { key: "kubernetes.io/pod.uid" })?;
         let id = format!("{}/{}", pod.uid, options.volume_name);
@@ -366,6 +380,20 @@ mod tests {
         assert!(error.contains("did you mean \"volumegroup\"?"), "{error}");
         let error = with(&[("erase", "shred")]).unwrap_err().to_string();
         assert!(error.contains("\"discard\" or \"zero\""), "{error}");
+    }
+
+    #[test]
+    fn each_driver_has_one_policy_of_deletion() {
+        assert_eq!(with(&[("deletePolicy", "retain")]).unwrap(), with(&[]).unwrap());
+        let error = with(&[("deletePolicy", "delete")]).unwrap_err().to_string();
+        assert!(error.contains("`-ephemeral`"), "{error}");
+        let error = with(&[("deletepolicy", "retain")]).unwrap_err().to_string();
+        assert!(error.contains("did you mean \"deletePolicy\"?"), "{error}");
+        let mut given = options(&[("volumegroup", "vg0"), ("size", "64Mi"), ("deletePolicy", "retain")]);
+        given.pod = Some(PodReference { uid: "0b5c-11".to_owned(), ..PodReference::default() });
+        LvmRequest::ephemeral(&given).unwrap_err();
+        given.user.insert("deletePolicy".to_owned(), "delete".to_owned());
+        LvmRequest::ephemeral(&given).unwrap();
     }
 
     #[test]

@@ -46,6 +46,18 @@ fn every_option_is_read() {
 }
 
 #[test]
+fn each_driver_has_one_policy_of_deletion() {
+    persistent(&[("size", "64Mi"), ("deletePolicy", "retain")]).unwrap();
+    let error = persistent(&[("size", "64Mi"), ("deletePolicy", "delete")]).unwrap_err().to_string();
+    assert!(error.contains("`-ephemeral`"), "{error}");
+    let mut given = options(&[("size", "64Mi"), ("deletePolicy", "delete")]);
+    given.pod = Some(PodReference { uid: "0b5c-11".to_owned(), ..PodReference::default() });
+    ImageRequest::ephemeral(&given, Path::new(POOL)).unwrap();
+    given.user.insert("deletePolicy".to_owned(), "retain".to_owned());
+    ImageRequest::ephemeral(&given, Path::new(POOL)).unwrap_err();
+}
+
+#[test]
 fn a_size_is_rounded_up_to_whole_blocks() {
     assert_eq!(persistent(&[("size", "1000001")]).unwrap().size, 1_003_520);
     assert_eq!(persistent(&[("size", "1.5Mi")]).unwrap().size, 3 << 19);
@@ -87,7 +99,7 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
     assert_eq!(unknown("sizee"), r#"unknown option "sizee": did you mean "size"?"#);
     assert_eq!(unknown("volumeID"), r#"unknown option "volumeID": did you mean "volume"?"#);
     assert_eq!(unknown("directry"), r#"unknown option "directry": did you mean "directory"?"#);
-    let all = "the options of this driver are size, directory, volume, allocation, mode, source, erase";
+    let all = "the options of this driver are size, directory, volume, allocation, mode, source, erase, deletePolicy";
     assert_eq!(unknown("colour"), format!("unknown option \"colour\": {all}"));
     assert_eq!(unknown(""), format!("unknown option \"\": {all}"));
     let none = refuse_unknown(&options(&[("size", "1")]), &[]).unwrap_err().to_string();
