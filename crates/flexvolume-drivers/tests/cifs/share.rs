@@ -27,8 +27,15 @@ pub(crate) fn server_is_missing(name: &str) -> bool {
         eprintln!("skipped: {name}: needs the virtual machine (cargo xtask vm)");
         return true;
     }
+    let started = STARTED.is_completed();
     STARTED.call_once(|| server(&["start", "smb"]));
     server(&["password", PASSWORD]);
+    if !started {
+        // A server that has just been installed takes its time for the first one.
+        let first = Share::new();
+        eventually("the server answers", || first.mount().status() == "Success");
+        first.unmount().success();
+    }
     false
 }
 
