@@ -12,8 +12,9 @@ use flexvolume_host::registry::Registry;
 use tonic::Status;
 
 use crate::book::{Book, BookError};
-use crate::convert::registry_status;
+use crate::convert::{self, Use, registry_status};
 use crate::flight::Flights;
+use crate::messages::VolumeCapability;
 use crate::metrics::Metrics;
 use crate::name::CsiName;
 use crate::record::{AttachedVolume, Provisioned, Published, StagedVolume};
@@ -152,6 +153,26 @@ impl Bridge {
             Expansion::On => true,
             Expansion::Off => false,
         }
+    }
+
+    /// How a volume shall be used, if the driver is good for that.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT.
+    pub(crate) fn usage(
+        &self,
+        capability: Option<&VolumeCapability>,
+        read_only: bool,
+    ) -> Result<Use, Status> {
+        let usage = convert::usage(capability, read_only)?;
+        if self.settings.allows(usage.mode) {
+            return Ok(usage);
+        }
+        let text = format!(
+            "volumes of {} are not for access mode {:?}: choose another accessMode (`access-modes` in the configuration)",
+            self.driver, usage.mode
+        );
+        Err(Status::invalid_argument(text))
     }
 
     /// Whether the bridge is told to hand the group to the driver.

@@ -19,7 +19,7 @@ use crate::messages::{
     DeleteVolumeRequest, Empty, GetCapacityRequest, GetCapacityResponse, Int64Value,
     ValidateVolumeCapabilitiesRequest, ValidateVolumeCapabilitiesResponse, take_secrets,
 };
-use crate::node::wanted_size;
+use crate::node::{does_not_grow, wanted_size};
 use crate::record::{AttachedVolume, Provisioned};
 use crate::rpc::{Answering, Call};
 use crate::service::{Work, whole};
@@ -46,12 +46,10 @@ impl Bridge {
             }),
             "ValidateVolumeCapabilities" => call
                 .answer(|request: ValidateVolumeCapabilitiesRequest| async move { self.validate(request) }),
-            "ControllerExpandVolume" if self.provisions() => {
-                call.answer(|request: ControllerExpandVolumeRequest| {
-                    let about = whole("ControllerExpandVolume", &request.volume_id);
-                    self.fly(about, request, |bridge, request| bridge.controller_expand(&request))
-                })
-            }
+            "ControllerExpandVolume" => call.answer(|request: ControllerExpandVolumeRequest| {
+                let about = whole("ControllerExpandVolume", &request.volume_id);
+                self.fly(about, request, |bridge, request| bridge.controller_expand(&request))
+            }),
             _ if self.provisions() => return self.provisioner(method, call),
             _ => return Err(call),
         })
@@ -85,7 +83,7 @@ impl Bridge {
         if self.provisions() {
             types.push(ControllerRpcType::CreateDeleteVolume);
         }
-        if self.provisions() && self.expands(&plugin) {
+        if self.expands(&plugin) {
             types.push(ControllerRpcType::ExpandVolume);
         }
         if self.is_local() {
@@ -115,7 +113,7 @@ impl Bridge {
     ) -> Result<ControllerPublishVolumeResponse, Status> {
         let id = convert::id("volume_id", &request.volume_id)?;
         let node = convert::id("node_id", &request.node_id)?;
-        let usage = convert::usage(request.volume_capability.as_ref(), request.readonly)?;
+        let usage = self.usage(request.volume_capability.as_ref(), request.readonly)?;
         self.exists(id, &request.volume_context)?;
         // One machine that is both knows all the nodes there are.
         if self.around.mode == Mode::All && node != self.around.host.node {
@@ -198,7 +196,7 @@ impl Bridge {
         }
         self.exists(id, &request.volume_context)?;
         for capability in &request.volume_capabilities {
-            if let Err(status) = convert::usage(Some(capability), false) {
+            if let Err(status) = self.usage(Some(capability), false) {
                 let message = status.message().to_owned();
                 return Ok(ValidateVolumeCapabilitiesResponse { confirmed: None, message });
             }
@@ -220,6 +218,9 @@ impl Bridge {
         let id = convert::id("volume_id", &request.volume_id)?;
         if request.capacity_range.is_none() {
             return Err(Status::invalid_argument("capacity_range is missing"));
+        }
+        if !self.expands(&*self.plugin()?) {
+            return Err(does_not_grow());
         }
         let size = wanted_size(request.capacity_range.as_ref())?.unwrap_or(0);
         let mut capacity_bytes = size;

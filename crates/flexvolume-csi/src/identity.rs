@@ -29,7 +29,9 @@ impl Bridge {
     pub(crate) fn plugin_capabilities(&self) -> Result<GetPluginCapabilitiesResponse, Status> {
         let plugin = self.plugin()?;
         let mut capabilities = Vec::new();
-        if self.provisions() || self.attach(&plugin) == Attach::Controller {
+        let expands = self.expands(&plugin);
+        // external-resizer works with nothing less, though the node does it.
+        if self.provisions() || expands || self.attach(&plugin) == Attach::Controller {
             let service = PluginService { r#type: PluginServiceType::ControllerService.into() };
             capabilities.push(PluginCapability { service: Some(service), volume_expansion: None });
         }
@@ -39,7 +41,7 @@ impl Bridge {
                 capabilities.push(PluginCapability { service: Some(service), volume_expansion: None });
             }
         }
-        if self.expands(&plugin) {
+        if expands {
             let expansion = VolumeExpansion { r#type: VolumeExpansionType::Online.into() };
             capabilities.push(PluginCapability { service: None, volume_expansion: Some(expansion) });
         }

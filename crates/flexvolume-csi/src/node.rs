@@ -115,9 +115,7 @@ impl Bridge {
             None => self.any_published(id, &request.volume_path)?,
         };
         if !self.expands(&*self.plugin()?) {
-            return Err(Status::unimplemented(
-                "volumes of this driver do not grow (`expansion` in the configuration)",
-            ));
+            return Err(does_not_grow());
         }
         let size = wanted_size(request.capacity_range.as_ref())?;
         let Some(size) = size else { return Ok(NodeExpandVolumeResponse { capacity_bytes: 0 }) };
@@ -142,6 +140,10 @@ impl Bridge {
             Status::failed_precondition("the volume is staged but not published: it grows when a pod uses it")
         })
     }
+}
+
+pub(crate) fn does_not_grow() -> Status {
+    Status::unimplemented("volumes of this driver do not grow (`expansion` in the configuration)")
 }
 
 /// The size that is asked for; `None` when the volume may stay as it is.

@@ -34,7 +34,7 @@ impl Bridge {
         }
         let mut usages = Vec::new();
         for capability in &request.volume_capabilities {
-            usages.push(convert::usage(Some(capability), false)?);
+            usages.push(self.usage(Some(capability), false)?);
         }
         if request.volume_content_source.is_some() {
             return Err(Status::invalid_argument(

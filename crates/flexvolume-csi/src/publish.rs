@@ -18,7 +18,7 @@ use crate::convert::{self, Use, is_final, lifecycle_status};
 use crate::messages::{Mode, NodePublishVolumeRequest, NodeUnpublishVolumeRequest};
 use crate::record::Published;
 use crate::secrets::Deposit;
-use crate::settings::Attach;
+use crate::settings::{Attach, FsGroup};
 use crate::stage::{StagePlace, terms};
 use crate::target::{Target, TargetError, is_same_directory};
 
@@ -88,7 +88,7 @@ impl Bridge {
         if request.target_path.is_empty() {
             return Err(Status::invalid_argument("target_path is missing"));
         }
-        let usage = convert::usage(request.volume_capability.as_ref(), request.readonly)?;
+        let usage = self.usage(request.volume_capability.as_ref(), request.readonly)?;
         let target = Target::parse(&self.around.kubelet_root, ("target_path", request.target_path.as_str()))?;
         let context = &self.context(id, &request.volume_context);
         let ephemeral = convert::is_ephemeral(context);
@@ -137,7 +137,10 @@ impl Bridge {
         let volume = PodVolume { pod_volume: wanted.spec.name.to_string(), spec: wanted.spec.clone() };
         let arguments = MounterArguments {
             fs_group: wanted.usage.fs_group,
-            fs_group_change_policy: FsGroupChangePolicy::OnRootMismatch,
+            fs_group_change_policy: match self.settings.fs_group {
+                FsGroup::Driver => FsGroupChangePolicy::Never,
+                FsGroup::Kubelet | FsGroup::Both => FsGroupChangePolicy::OnRootMismatch,
+            },
         };
         let mounted = self
             .manager

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::messages::Mode;
+
 /// Who attaches the volumes of a driver that declares `attach`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -23,8 +25,32 @@ pub(crate) enum FsGroup {
     /// Kubelet; the driver is not told.
     #[default]
     Kubelet,
+    /// The driver, which is told; nobody does anything more.
+    Driver,
     /// The driver is told, and the bridge does what kubelet would have done.
     Both,
+}
+
+/// How pods may use a volume, in Kubernetes' words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) enum AccessMode {
+    ReadWriteOnce,
+    ReadWriteOncePod,
+    ReadOnlyMany,
+    ReadWriteMany,
+}
+
+impl AccessMode {
+    /// What kubelet and the sidecars mean by a mode of CSI's (Kubernetes v1.37 `pkg/volume/csi/csi_client.go`).
+    fn of(mode: Mode) -> Option<Self> {
+        match mode {
+            Mode::Unknown => None,
+            Mode::SingleNodeWriter | Mode::SingleNodeMultiWriter => Some(Self::ReadWriteOnce),
+            Mode::SingleNodeSingleWriter => Some(Self::ReadWriteOncePod),
+            Mode::SingleNodeReaderOnly | Mode::MultiNodeReaderOnly => Some(Self::ReadOnlyMany),
+            Mode::MultiNodeSingleWriter | Mode::MultiNodeMultiWriter => Some(Self::ReadWriteMany),
+        }
+    }
 }
 
 /// Whether volumes can grow while they are mounted.
@@ -65,6 +91,17 @@ pub(crate) struct Settings {
     pub(crate) fs_group: FsGroup,
     pub(crate) provisioning: Provisioning,
     pub(crate) expansion: Expansion,
+    /// The modes that the driver is good for; nobody has said: all.
+    pub(crate) access_modes: Option<Vec<AccessMode>>,
     /// On top of the parameters of a storage class.
     pub(crate) parameters: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// Whether volumes may be used in this mode.
+    pub(crate) fn allows(&self, mode: Mode) -> bool {
+        self.access_modes
+            .as_ref()
+            .is_none_or(|modes| AccessMode::of(mode).is_some_and(|mode| modes.contains(&mode)))
+    }
 }

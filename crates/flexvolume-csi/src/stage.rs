@@ -36,7 +36,7 @@ impl Bridge {
         if request.staging_target_path.is_empty() {
             return Err(Status::invalid_argument("staging_target_path is missing"));
         }
-        let usage = convert::usage(request.volume_capability.as_ref(), false)?;
+        let usage = self.usage(request.volume_capability.as_ref(), false)?;
         let place = ("staging_target_path", request.staging_target_path.as_str());
         let staging = Target::parse(&self.around.kubelet_root, place)?.path();
         let plugin = self.plugin()?;

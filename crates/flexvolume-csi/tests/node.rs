@@ -256,3 +256,61 @@ fn in_a_container_drivers_mount_for_the_host_if_they_are_told_to() {
         assert!(bridge.mounts_of_init().is_empty());
     }
 }
+
+#[test]
+fn a_driver_is_told_the_group_and_used_in_its_access_modes_alone() {
+    if cannot_mount("a_driver_is_told_the_group_and_used_in_its_access_modes_alone") {
+        return;
+    }
+    let config = "[driver.\"test/shell\"]\nfs-group = \"driver\"\naccess-modes = [\"ReadWriteMany\"]\n";
+    let bridge = Bridge::start(false, config);
+    let target = bridge.target("uid-1", "pv-1");
+    block_on(async {
+        let client = bridge.client().await;
+        let refusal = publish(&client, &publish_request("pv-1", &target)).await.unwrap_err();
+        assert_eq!(refusal.code, INVALID_ARGUMENT);
+        assert!(refusal.message.contains("access-modes"), "{}", refusal.message);
+        let mut request = publish_request("pv-1", &target);
+        let capability = request.volume_capability.as_mut().unwrap();
+        capability.access_mode = Some(AccessMode { mode: Mode::MultiNodeMultiWriter.into() });
+        capability.mount.as_mut().unwrap().volume_mount_group = "2000".to_owned();
+        assert_eq!(publish(&client, &request).await, Ok(()));
+        assert_eq!(unpublish(&client, "pv-1", &target).await, Ok(()));
+    });
+    assert_eq!(bridge.verbs(), ["mount", "unmount"]);
+    assert_eq!(told(&bridge.calls()[0])["kubernetes.io/mounterArgs.FsGroup"], "2000");
+}
+
+#[test]
+fn a_resizer_can_work_with_a_driver_that_nodes_attach_and_nobody_provisions() {
+    if cannot_mount("a_resizer_can_work_with_a_driver_that_nodes_attach_and_nobody_provisions") {
+        return;
+    }
+    let mut bridge = Bridge::prepare(
+        true,
+        &["--driver", "test/shell", "--endpoint", "@/csi.sock", "--mode", "controller"],
+    );
+    fs::write(bridge.path("config.toml"), "[driver.\"test/shell\"]\nattach = \"node\"\n").unwrap();
+    bridge.add_arguments(&["--config", "@/config.toml"]);
+    bridge.run();
+    bridge.wait_for("csi.sock");
+    block_on(async {
+        let client = bridge.client().await;
+        let plugin: GetPluginCapabilitiesResponse =
+            client.call("csi.v1.Identity/GetPluginCapabilities", &Empty {}).await.unwrap();
+        let services = plugin.capabilities.iter().filter_map(|capability| capability.service.as_ref());
+        assert_eq!(services.map(|service| service.r#type).collect::<Vec<_>>(), [1], "{plugin:?}");
+        let can: ControllerGetCapabilitiesResponse =
+            client.call("csi.v1.Controller/ControllerGetCapabilities", &Empty {}).await.unwrap();
+        let types = can.capabilities.iter().filter_map(|capability| capability.rpc.as_ref());
+        assert!(types.map(|rpc| rpc.r#type).any(|number| number == 9), "{can:?}");
+        let grow = ControllerExpandVolumeRequest {
+            volume_id: "pv-1".to_owned(),
+            capacity_range: Some(CapacityRange { required_bytes: 2 << 20, limit_bytes: 0 }),
+            ..ControllerExpandVolumeRequest::default()
+        };
+        let grown: ControllerExpandVolumeResponse =
+            client.call("csi.v1.Controller/ControllerExpandVolume", &grow).await.unwrap();
+        assert_eq!((grown.capacity_bytes, grown.node_expansion_required), (2 << 20, true));
+    });
+}

@@ -97,6 +97,8 @@ pub enum FsGroupChangePolicy {
     #[default]
     Always,
     OnRootMismatch,
+    /// No word of the API's: the driver, which is told the group, does it all.
+    Never,
 }
 
 /// How a volume is set up for a pod (the seed's `MounterArgs`).

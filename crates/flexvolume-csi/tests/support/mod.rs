@@ -106,6 +106,11 @@ impl Bridge {
         bridge
     }
 
+    /// More of the command line; before it is run.
+    pub(crate) fn add_arguments(&mut self, arguments: &[&str]) {
+        self.arguments.extend(arguments.iter().map(ToString::to_string));
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
     }

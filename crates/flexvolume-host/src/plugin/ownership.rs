@@ -40,7 +40,12 @@ pub enum OwnershipError {
 /// # Errors
 /// [`OwnershipError`]; everything else is changed.
 pub fn give_to_group(root: &Path, group: i64, policy: FsGroupChangePolicy) -> Result<(), OwnershipError> {
-    if policy == FsGroupChangePolicy::OnRootMismatch && is_right(root, group) {
+    let is_done = match policy {
+        FsGroupChangePolicy::Always => false,
+        FsGroupChangePolicy::OnRootMismatch => is_right(root, group),
+        FsGroupChangePolicy::Never => true,
+    };
+    if is_done {
         return Ok(());
     }
     let group = group_of(group).ok_or(OwnershipError::NoGroup(group))?;
@@ -52,6 +57,9 @@ impl Mounter {
     pub(super) fn change_ownership(&self, arguments: MounterArguments) -> Result<(), OwnershipError> {
         let Some(number) = arguments.fs_group else { return Ok(()) };
         let policy = arguments.fs_group_change_policy;
+        if policy == FsGroupChangePolicy::Never {
+            return Ok(());
+        }
         match self.plugin.host().reading {
             Reading::Tolerant => give_to_group(&self.mount_dir, number, policy),
             Reading::Strict
@@ -174,6 +182,8 @@ mod tests {
         let error = give_to_group(Path::new("/nonexistent/volume"), 0, FsGroupChangePolicy::Always);
         assert!(matches!(error, Err(OwnershipError::Files { failed: 1, first, .. })
             if first == Path::new("/nonexistent/volume")));
+        let untouched = give_to_group(Path::new("/nonexistent/volume"), 0, FsGroupChangePolicy::Never);
+        assert!(untouched.is_ok(), "the driver has done it: nothing is looked at");
     }
 
     #[test]
