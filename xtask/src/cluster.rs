@@ -30,7 +30,9 @@ The environment names the cluster:
   FLEXVOL_CLUSTER_ROOT             a directory in which kubelet/ is kubelet's
   FLEXVOL_CLUSTER_PLUGINS          kubelet's FlexVolume directory
   FLEXVOL_CLUSTER_IMAGE            an image with busybox; localhost/flexvol/busybox:1 if it is not set
-  FLEXVOL_CLUSTER_RESTART_KUBELET  a command that does so; without it that part is skipped")]
+  FLEXVOL_CLUSTER_RESTART_KUBELET  a command that does so; without it that part is skipped
+  FLEXVOL_CLUSTER_SIDECARS         a directory with csi-attacher, csi-provisioner and csi-resizer; parts are skipped without them
+  FLEXVOL_CLUSTER_IMPORT           a command that imports the image archive named by its last argument, for the installer")]
 pub(crate) struct Arguments {}
 
 /// Runs the judge.
@@ -40,7 +42,7 @@ pub(crate) fn run(_: &Arguments) -> Result<()> {
         println!("0 passed, 0 failed, 1 skipped");
         return Ok(());
     }
-    for package in ["flexvolume-csi", "flexvolume-drivers"] {
+    for package in ["flexvolume-csi", "flexvolume-drivers", "flexvol"] {
         process::run(process::cargo().args(["build", "--quiet", "--package", package]))?;
     }
     let built = Metadata::load()?.target_directory.join("debug");
@@ -50,6 +52,8 @@ pub(crate) fn run(_: &Arguments) -> Result<()> {
     fs::set_permissions(&judge, fs::Permissions::from_mode(0o700)).context("the judge")?;
     let mut command = Command::new("bash");
     command.arg(&judge).env("BRIDGE", built.join("flexvol-csi")).env("LOOP", built.join("loop"));
+    let installer = crate::workspace::root().join("deploy/driver-installer/daemonset.yaml");
+    command.env("FLEXVOL", built.join("flexvol")).env("INSTALLER", installer);
     let status = command.status().context("bash")?;
     kept.clean()?;
     if status.success() { Ok(()) } else { bail!("the bridge does not behave as kubelet's FlexVolume does") }

@@ -1,10 +1,12 @@
 //! What the bridge adds to a driver, for `cargo xtask bench`.
 //!
-//! `bench_csi FOLDER BRIDGE DRIVER RECORDS` serves DRIVER (a program that mounts memory) by BRIDGE below FOLDER, with
+//! `bench_csi FOLDER BRIDGE DRIVER RECORDS [NATIVE]` serves DRIVER (a program that mounts memory) by BRIDGE below FOLDER, with
 //! records in RECORDS, in the mount namespace that this process is in, and prints four numbers: the median time of a publish and unpublish divided by that
 //! of the same driver called bare for `mount` and `unmount`, taken in turn; the resident memory in KiB of a bridge with
 //! three idle drivers; the median time of a publish and unpublish among 1,000 volumes divided by that among ten; and the
-//! time of 64 publishes at once of a driver that sleeps for half a second, divided by that of one.
+//! time of 64 publishes at once of a driver that sleeps for half a second, divided by that of one. With
+//! NATIVE, a CSI driver that mounts memory by itself (flags -name, -node, -endpoint, -registry), a fifth: the first median
+//! divided by that driver's, taken in turn.
 #![expect(clippy::print_stdout, reason = "it prints what it measures")]
 #![expect(clippy::disallowed_methods, reason = "it starts the bridge, and measures what a bare driver costs")]
 
@@ -38,14 +40,14 @@ const SLEEPER: &str = "#!/bin/sh\ncase \"$1\" in\n\
 
 fn main() -> Result<()> {
     let words: Vec<PathBuf> = std::env::args().skip(1).map(PathBuf::from).collect();
-    let [folder, bridge, driver, records] = &words[..] else {
-        return Err("bench_csi FOLDER BRIDGE DRIVER RECORDS".into());
+    let [folder, bridge, driver, records, native @ ..] = &words[..] else {
+        return Err("bench_csi FOLDER BRIDGE DRIVER RECORDS [NATIVE]".into());
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(measure([folder, bridge, driver, records]))
+    runtime.block_on(measure([folder, bridge, driver, records], native.first().map(PathBuf::as_path)))
 }
 
-async fn measure([folder, bridge, driver, records]: [&Path; 4]) -> Result<()> {
+async fn measure([folder, bridge, driver, records]: [&Path; 4], native: Option<&Path>) -> Result<()> {
     let plugins = folder.join("plugins");
     for name in ["memory", "second", "third"] {
         install(&plugins, name, &fs::read(driver)?)?;
@@ -56,13 +58,17 @@ async fn measure([folder, bridge, driver, records]: [&Path; 4]) -> Result<()> {
     let resident = served.resident()?;
     let client = served.connect("memory").await?;
     let pair = against_bare(&client, folder, driver).await?;
+    let native = match native {
+        Some(native) => against_native(&client, folder, native).await?.to_string(),
+        None => String::new(),
+    };
     let among = among_others(&client, folder).await?;
     install(&plugins, "sleeper", SLEEPER.as_bytes())?;
     served.wait_for("sleeper")?;
     let sleeper = served.connect("sleeper").await?;
     let parallel = at_once(&sleeper, folder).await?;
     served.end()?;
-    println!("{pair} {resident} {among} {parallel}");
+    println!("{pair} {resident} {among} {parallel} {native}");
     Ok(())
 }
 
@@ -190,6 +196,36 @@ async fn against_bare(client: &Client, folder: &Path, driver: &Path) -> Result<f
     for _ in 0..ROUNDS {
         ours.push(cycle(client, folder, 0).await?);
         theirs.push(bare(driver, &folder.join("bare"))?);
+    }
+    Ok(median(ours) / median(theirs))
+}
+
+async fn against_native(client: &Client, folder: &Path, native: &Path) -> Result<f64> {
+    let (socket, registry) = (folder.join("native/csi.sock"), folder.join("native/registry"));
+    fs::create_dir_all(&registry)?;
+    let mut command = Command::new(native);
+    command.args(["-name", "native.bench", "-node", "bench", "-endpoint"]).arg(&socket);
+    command.arg("-registry").arg(registry).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut process = command.spawn()?;
+    let measured = in_turn(client, folder, &socket).await;
+    process.kill()?;
+    process.wait()?;
+    measured
+}
+
+async fn in_turn(client: &Client, folder: &Path, socket: &Path) -> Result<f64> {
+    let end = Instant::now() + Duration::from_secs(30);
+    let native = loop {
+        match Client::connect(socket).await {
+            Ok(native) => break native,
+            Err(error) if Instant::now() > end => return Err(error.into()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    };
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        ours.push(cycle(client, folder, 0).await?);
+        theirs.push(cycle(&native, folder, 0).await?);
     }
     Ok(median(ours) / median(theirs))
 }

@@ -33,6 +33,7 @@ pub(crate) enum FsGroup {
 
 /// How pods may use a volume, in Kubernetes' words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[expect(clippy::enum_variant_names, reason = "the API's words")]
 pub(crate) enum AccessMode {
     ReadWriteOnce,
     ReadWriteOncePod,

@@ -23,7 +23,7 @@ impl Watchdog {
     /// # Errors
     /// UNAVAILABLE if it does not answer in time, INTERNAL if it fails.
     pub(crate) fn figures(&self, directory: &Path) -> Result<Metrics, Status> {
-        self.figures_by(directory, |directory| Metrics::of(directory), PATIENCE)
+        self.figures_by(directory, Metrics::of, PATIENCE)
     }
 
     fn figures_by<E: std::fmt::Display + Send + 'static>(

@@ -1,5 +1,6 @@
 //! What real drivers have answered, through the bridge: kubelet gets a code that it acts on rightly, and whoever reads the
 //! pod's events gets what the driver said, and of which call.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod support;
 

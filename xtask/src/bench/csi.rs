@@ -20,15 +20,24 @@ const RESIDENT: Figure = Figure::at_most("csi.idle.resident", 6144.0, "KiB");
 const AMONG: Figure = Figure::at_most("csi.publish.1000th-vs-10th", 1.15, "ratio");
 const PARALLEL: Figure = Figure::at_most("csi.publish.64-at-once-vs-one", 2.0, "ratio");
 
+const NATIVE: Figure = Figure::at_most("csi.publish.vs-native-driver", 2.0, "ratio");
+/// Names a CSI driver to compare with: one that mounts memory by itself (flags -name, -node, -endpoint, -registry).
+const NATIVE_DRIVER: &str = "FLEXVOL_BENCH_CSI_DRIVER";
+
 /// The program as shipped, serving three drivers; publish and unpublish of volumes in memory.
-pub(super) const GROUP: Group = Group { figures: &[SIZE, PAIR, RESIDENT, AMONG, PARALLEL], measure };
+pub(super) const GROUP: Group = Group { figures: &[SIZE, PAIR, RESIDENT, AMONG, PARALLEL, NATIVE], measure };
 
 fn measure(programs: &Programs, report: &mut dyn FnMut(Outcome)) -> Result<()> {
     let metadata = Metadata::load()?;
     let bridge = build_bridge(&metadata)?;
     let size = fs::metadata(&bridge).with_context(|| format!("{}", bridge.display()))?.len();
     report(SIZE.value(size.to_string().parse()?));
-    let figures = [PAIR, RESIDENT, AMONG, PARALLEL];
+    let native = std::env::var_os(NATIVE_DRIVER);
+    let mut figures = vec![PAIR, RESIDENT, AMONG, PARALLEL];
+    match native {
+        Some(_) => figures.push(NATIVE),
+        None => report(NATIVE.skipped("FLEXVOL_BENCH_CSI_DRIVER names no driver to compare with")),
+    }
     if super::privately().is_empty()
         || process::capture(std::process::Command::new("id").arg("-u"))?.trim() != "0"
     {
@@ -43,7 +52,7 @@ fn measure(programs: &Programs, report: &mut dyn FnMut(Outcome)) -> Result<()> {
     in_memory(&folder)?;
     let mut command = on_all_cpus();
     command.args(["unshare", "--mount", "--propagation", "private"]).arg(example);
-    command.arg(folder).arg(&bridge).arg(programs.get("memory")?).arg(records.path());
+    command.arg(folder).arg(&bridge).arg(programs.get("memory")?).arg(records.path()).args(native);
     let text = process::capture(&mut command)?;
     let words: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
     if words.len() != figures.len() {
