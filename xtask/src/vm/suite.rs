@@ -27,7 +27,7 @@ pub(super) enum Length {
 
 /// Test programs that find in the machine what they lack elsewhere. The others pass there as they do on any Linux; a full
 /// run shows that.
-const QUICK: [&str; 6] = ["cifs", "faults", "filesystem", "iscsi", "lvm", "nbd"];
+const QUICK: [&str; 7] = ["cifs", "faults", "filesystem", "iscsi", "lvm", "nbd", "network_faults"];
 
 /// Of the tests of iSCSI, those that run in the quick set: the others take minutes.
 const QUICK_ISCSI: &str = "attach:: fence::a_second_node life::a_volume_lives";
@@ -170,6 +170,8 @@ impl Suite {
         let only = match (&*program.name, self.length) {
             (faults::PROGRAM, length) => faults::filters(length),
             ("iscsi", Length::Quick) => QUICK_ISCSI,
+            // The quick rows; those of the other drivers take minutes more.
+            ("network_faults", Length::Quick) => "nfs",
             _ => "",
         };
         format!(
