@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use cell::Verdict;
 use cifs::Cifs;
 use document::Document;
-use matrix::{Length, STEPS};
+use matrix::{Length, Row, STEPS, Step};
 use nfs::Nfs;
 use stage::Backend;
 use table::{Expect, case_name};
@@ -45,6 +45,23 @@ fn backends() -> Vec<&'static dyn Backend> {
 /// All cells instead of the quick ones.
 fn length() -> Length {
     if env::var_os("FLEXVOL_FAULTS_DIR").is_some() { Length::Full } else { Length::Quick }
+}
+
+/// A cell, and its name.
+type Cell = (String, &'static Row, Step, Expect);
+
+/// The cells of a driver that are to be tried.
+fn cells(backend: &dyn Backend, wanted: impl Fn(&str, Length) -> bool) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for row in backend.rows() {
+        for (step, expect) in STEPS.into_iter().zip(row.cells) {
+            let name = case_name(backend.name(), step.name(), row.fault.name());
+            if !matches!(expect, Expect::Never(_)) && wanted(&name, row.length) {
+                cells.push((name, row, step, expect));
+            }
+        }
+    }
+    cells
 }
 
 fn main() -> ExitCode {
@@ -74,30 +91,28 @@ fn main() -> ExitCode {
     let (mut passed, mut failed) = (0, 0);
     let mut document = Document::open();
     for backend in backends() {
-        stage::server(&["start", backend.server()]);
-        for row in backend.rows() {
-            for (step, expect) in STEPS.into_iter().zip(row.cells) {
-                let name = case_name(backend.name(), step.name(), row.fault.name());
-                if matches!(expect, Expect::Never(_)) || !wanted(&name, row.length) {
-                    continue;
+        let cells = cells(backend, &wanted);
+        if !cells.is_empty() {
+            stage::server(&["start", backend.server()]);
+        }
+        for (name, row, step, expect) in cells {
+            let verdict = cell::run(backend, (step, row.fault, expect));
+            // Also a run that is ended leaves what it has found.
+            document.add(&name, &verdict);
+            document.write();
+            match verdict {
+                Verdict::Holds(..) => {
+                    passed += 1;
+                    println!("test {name} ... ok");
                 }
-                let verdict = cell::run(backend, (step, row.fault, expect));
-                // Also a run that is ended leaves what it has found.
-                document.add(&name, &verdict);
-                document.write();
-                match verdict {
-                    Verdict::Holds(..) => {
-                        passed += 1;
-                        println!("test {name} ... ok");
-                    }
-                    Verdict::Fails(why) => {
-                        failed += 1;
-                        println!("test {name} ... FAILED\n  {name}: {why}");
-                    }
+                Verdict::Fails(why) => {
+                    failed += 1;
+                    println!("test {name} ... FAILED\n  {name}: {why}");
                 }
             }
         }
     }
+    document.write();
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {word}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
