@@ -186,10 +186,10 @@ fn results() -> PathBuf {
     crate::workspace::root().join("target/faults")
 }
 
-/// Writes the document of the matrix.
+/// Writes the documents of the matrices.
 pub(super) fn document() -> Result<()> {
-    faults::write_document(&results())?;
-    network_document()
+    network_document()?;
+    faults::write_document(&results())
 }
 
 /// Writes the one of the drivers of remote storage.
