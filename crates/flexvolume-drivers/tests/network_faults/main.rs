@@ -91,7 +91,7 @@ fn main() -> ExitCode {
     let (mut passed, mut failed) = (0, 0);
     let mut document = Document::open();
     for backend in backends() {
-        let cells = cells(backend, &wanted);
+        let cells = cells(backend, wanted);
         if !cells.is_empty() {
             stage::server(&["start", backend.server()]);
         }
