@@ -15,6 +15,8 @@ const WRITING: Duration = Duration::from_secs(18);
 const ANSWERING: Duration = Duration::from_secs(8);
 /// How long one that does not answer gets for each step. All of them are five at most.
 const SILENT: Duration = Duration::from_millis(1500);
+/// How long it gets for the step that asks no server: what takes that long is a node with too much to do.
+const ASIDE: Duration = Duration::from_secs(4);
 /// How long given-up requests take to let go of the mount.
 const LETTING_GO: Duration = Duration::from_millis(1500);
 /// Between two looks.
@@ -129,7 +131,7 @@ impl NetworkMounter<'_> {
 
     /// Whether it is out of the tree. Where it cannot be done so, such as without `io_uring`, the other ways are left.
     fn set_aside(&self, target: &Path, top: &Mount) -> Result<bool, NetworkMountError> {
-        match self.step(target, top, (How::Aside, SILENT)) {
+        match self.step(target, top, (How::Aside, ASIDE)) {
             Ok(stepped) => Ok(matches!(stepped, Stepped::Gone)),
             Err(NetworkMountError::Refused(_)) => Ok(false),
             Err(error) => Err(error),
