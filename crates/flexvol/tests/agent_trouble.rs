@@ -337,6 +337,40 @@ fn a_mount_that_died_is_told_and_mounted_again_where_that_is_wanted() {
 }
 
 #[test]
+fn a_driver_heals_a_mount_that_died_where_its_settings_say_so() {
+    const NAME: &str = "a_driver_heals_a_mount_that_died_where_its_settings_say_so";
+    if !in_namespaces(NAME) {
+        return;
+    }
+    if fs::File::open("/dev/fuse").is_err() {
+        eprintln!("skipped: {NAME}: needs /dev/fuse");
+        return;
+    }
+    // Its first healing fails. The second one finds the mount dead and puts another in its place.
+    let fuse = "init) echo '{\"status\": \"Success\", \"capabilities\": {\"attach\": false}}' ;;\n\
+        mount) exec 7<>/dev/fuse; mount -i -t fuse -o fd=7,rootmode=40000,user_id=0,group_id=0 dead \"$2\" || exit 1\n\
+          exec 7>&-; echo '{\"status\": \"Success\"}' ;;\n\
+        heal) [ -e TOP/tried ] || { : >TOP/tried; echo '{\"status\": \"Failure\", \"message\": \"too soon\"}'; exit 1; }\n\
+          place=$(printf '%s' \"$2\" | sed 's/.*mountDir\":\"\\([^\"]*\\)\".*/\\1/'); umount -l \"$place\" && mount -t tmpfs healed \"$place\" && echo '{\"status\": \"Success\"}' ;;\n\
+        unmount) umount -l \"$2\" && echo '{\"status\": \"Success\"}' ;;";
+    let node = Node::new();
+    fs::write(node.top().join("settings/example.com~memory.toml"), "sick-mount = \"heal\"\n").unwrap();
+    node.install(DRIVER, &fuse.replace("TOP", &node.top().to_string_lossy()));
+    let agent = node.start_with(&["--health-interval", "300ms"]);
+    node.pod("web", &["data"]);
+    node.wait_until("the driver could not heal it", || node.report().contains("too soon"));
+    let healed = || fs::read_to_string("/proc/self/mountinfo").unwrap().contains("tmpfs healed");
+    node.wait_until("the driver has healed it", healed);
+    node.wait_until("it has recovered", || node.report().contains("Recovered"));
+    let calls = node.calls(DRIVER);
+    let count = |verb: &str| calls.iter().filter(|call| call.starts_with(verb)).count();
+    assert_eq!((count("mount "), count("heal "), count("unmount ")), (1, 2, 0), "{calls:?}");
+    fs::remove_file(node.manifest("web")).unwrap();
+    node.wait_for_mounts(&[]);
+    agent.stop();
+}
+
+#[test]
 fn an_agent_that_dies_behind_its_last_unmount_leaves_nothing_for_ever() {
     if !in_namespaces("an_agent_that_dies_behind_its_last_unmount_leaves_nothing_for_ever") {
         return;

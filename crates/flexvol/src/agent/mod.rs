@@ -22,6 +22,7 @@ mod manifests;
 mod metrics;
 mod news;
 mod notify;
+mod remedy;
 mod rest;
 mod run_loop;
 mod secrets;
@@ -53,7 +54,8 @@ pub(crate) use self::journal::Event;
 use self::journal::Journal;
 use self::manifests::Manifests;
 use self::news::{Memory, Update};
-use self::run_loop::{Agent, Purpose, Remedy, Run};
+use self::remedy::{Ailing, Remedies};
+use self::run_loop::{Agent, Purpose, Run};
 use self::secrets::CurrentSecrets;
 use self::state::State;
 use self::worker::Worker;
@@ -110,7 +112,13 @@ pub(crate) fn run(global: &Global, arguments: &AgentArguments) -> Result<u8, Fai
     let memory = state.remember();
     let manager = Arc::new(hand_over::manager(&session, arguments, &messages)?);
     let system = session.host.system.clone();
-    let worker = Worker { manager, system, messages: messages.clone(), crew: Crew::default() };
+    let worker = Worker {
+        manager,
+        system,
+        messages: messages.clone(),
+        crew: Crew::default(),
+        ailing: Ailing::default(),
+    };
     let mut agent = Agent {
         reconciler: Reconciler::new(arguments.bounds(), back_off()),
         journal: Journal::new(state.directory()),
@@ -122,7 +130,7 @@ pub(crate) fn run(global: &Global, arguments: &AgentArguments) -> Result<u8, Fai
         metrics: metrics::Metrics::default(),
         unreadable: Vec::new(),
         sick: Sick::new(),
-        remedy: remedy(arguments),
+        remedies: Remedies::new(&session, arguments),
         purpose: if arguments.drain { Purpose::Drain } else { Purpose::Keep },
     };
     start_threads(&mut agent, (&session, arguments), memory)?;
@@ -154,18 +162,6 @@ fn start_threads(
         _ => agent.reconciler.populated(std::time::Instant::now()),
     }
     Ok(())
-}
-
-/// What the flags say is done about dead mounts.
-fn remedy(arguments: &AgentArguments) -> Remedy {
-    let drivers = &arguments.remount_sick;
-    if drivers.is_empty() {
-        Remedy::Report
-    } else if drivers.iter().any(|driver| driver == "all") {
-        Remedy::RemountAll
-    } else {
-        Remedy::Remount(drivers.clone())
-    }
 }
 
 fn conclude(run: Run, agent: &Agent) -> Result<u8, Failure> {

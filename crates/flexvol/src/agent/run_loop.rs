@@ -17,6 +17,7 @@ use super::journal::{Event, Journal};
 use super::metrics::{Metrics, Outcome};
 use super::news::{UNFINISHED, Update};
 use super::notify::{self, ServiceState, Watchdog};
+use super::remedy::Remedies;
 use super::rest::Rest;
 use super::secrets::CurrentSecrets;
 use super::state::State;
@@ -44,19 +45,8 @@ pub(super) struct Agent {
     /// Mounted volumes that do not answer.
     pub(super) sick: Sick,
     /// What is done about them.
-    pub(super) remedy: Remedy,
+    pub(super) remedies: Remedies,
     pub(super) purpose: Purpose,
-}
-
-/// What is done about a mounted volume that does not answer, besides telling.
-#[derive(Debug, Clone)]
-pub(super) enum Remedy {
-    /// Nothing.
-    Report,
-    /// It is mounted again if its driver is one of these.
-    Remount(Vec<String>),
-    /// It is mounted again.
-    RemountAll,
 }
 
 /// What the agent is for.
@@ -196,26 +186,6 @@ impl Agent {
                 self.tell_notice(&notice);
             }
         }
-    }
-
-    fn note_health(&mut self, sick: Sick) {
-        for (key, why) in &sick {
-            if self.sick.get(key) != Some(why) {
-                self.journal.tell(Event::of_volume("SickMount", key).saying(why));
-            }
-            let remount = match &self.remedy {
-                Remedy::Report => false,
-                Remedy::Remount(drivers) => drivers.iter().any(|name| name == key.driver.as_str()),
-                Remedy::RemountAll => true,
-            };
-            if remount && self.reconciler.lost(key, Instant::now()).is_some() {
-                self.journal.tell(Event::of_volume("Remounting", key).saying("because it does not answer"));
-            }
-        }
-        for key in self.sick.keys().filter(|key| !sick.contains_key(key)) {
-            self.journal.tell(Event::of_volume("Recovered", key));
-        }
-        self.sick = sick;
     }
 
     fn note_manifests(&mut self, update: Update) {

@@ -11,6 +11,7 @@ use flexvolume_host::reconcile::{Assignment, Ending, Operation, VolumeKey, Wante
 use super::Message;
 use super::calls::this_thread_works_on;
 use super::crew::Crew;
+use super::remedy::Ailing;
 use crate::usage::Surveyor;
 
 /// Carries operations out.
@@ -20,6 +21,7 @@ pub(super) struct Worker {
     pub(super) system: System,
     pub(super) messages: Sender<Message>,
     pub(super) crew: Crew,
+    pub(super) ailing: Ailing,
 }
 
 /// Tells how an operation ended, whatever becomes of its thread.
@@ -64,18 +66,23 @@ impl Worker {
         let key = &assignment.key;
         this_thread_works_on(key);
         let done = match &assignment.operation {
-            Operation::Mount { pod, position } => self.mount(pod, *position),
+            Operation::Mount { pod, position } => self.mount(key, pod, *position),
             Operation::Unmount => self.unmount(key),
             Operation::Expand { size } => self.expand(key, *size),
         };
         done.unwrap_or_else(Ending::Failed)
     }
 
-    fn mount(&self, pod: &WantedPod, position: usize) -> Result<Ending, String> {
+    fn mount(&self, key: &VolumeKey, pod: &WantedPod, position: usize) -> Result<Ending, String> {
         let volume = pod.volumes.get(position).ok_or("the pod has no such volume")?;
         let text = |error: LifecycleError| error.to_string();
         pod.volumes.iter().try_for_each(|other| volume.refuse_collision(other)).map_err(text)?;
         let wanted = WantedVolume { pod: &pod.pod, volume, position, arguments: pod.arguments };
+        // What somebody has unmounted meanwhile is mounted, not healed.
+        if self.ailing.contains(key) && self.manager.is_mounted_now(key) {
+            self.manager.heal(&wanted).map_err(text)?;
+        }
+        self.ailing.discharge(key);
         let mounted = self.manager.mount_one(&wanted).map_err(text)?;
         let standing = match self.system.mounter.mount_point(&mounted.mount_dir) {
             Ok(MountPoint::Yes | MountPoint::Dead(_)) => Standing::Mounted,
@@ -93,7 +100,10 @@ impl Worker {
                 .to_owned());
         }
         match self.manager.unmount_one(key) {
-            Ok(_) => Ok(Ending::Unmounted),
+            Ok(_) => {
+                self.ailing.discharge(key);
+                Ok(Ending::Unmounted)
+            }
             Err(errors) => Err(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
         }
     }

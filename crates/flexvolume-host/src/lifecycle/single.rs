@@ -2,9 +2,11 @@
 
 use flexvolume::{DriverName, VolumeName};
 
+use super::failure::at;
 use super::publish::SetUp;
 use super::users::{self, Keeper};
 use super::{LifecycleError, Mounted, PodVolume, VolumeKey, VolumeManager, locks, step_error};
+use crate::plugin::Effect;
 use crate::spec::{MounterArguments, Pod};
 
 /// A volume that one pod shall have.
@@ -36,6 +38,20 @@ impl VolumeManager {
             }
             Err(failed) => Err(self.give_up(wanted, failed, (Vec::new(), lock))),
         }
+    }
+
+    /// Has the driver make a mounted volume work again (`heal`), with what `mount` is told. Whether it has helped is for
+    /// the caller to find out; [`Effect::Unchanged`] if the driver cannot do that.
+    ///
+    /// # Errors
+    /// [`LifecycleError`]; the volume is then as it was, or as the driver has left it.
+    pub fn heal(&self, wanted: &WantedVolume<'_>) -> Result<Effect, LifecycleError> {
+        let spec = &wanted.volume.spec;
+        let failed = |failure| step_error(&spec.name, failure, Vec::new());
+        let _lock = locks::pod(&self.host, &wanted.pod.uid)?;
+        let plugin = self.registry.find_by_spec(spec).map_err(at("find the driver")).map_err(failed)?;
+        let mounter = plugin.mounter(spec, wanted.pod);
+        mounter.heal(wanted.arguments).map_err(at("heal")).map_err(failed)
     }
 
     /// Unmounts one volume of a pod, from its record or, without one, from its directory; `None` if there is nothing of

@@ -66,6 +66,20 @@ impl Mounter {
         Ok(Effect::Changed)
     }
 
+    /// Has the driver make a mount work again (`heal`), with the options of `mount`. [`Effect::Unchanged`] if the driver
+    /// has no such call-out.
+    ///
+    /// # Errors
+    /// [`PluginError`].
+    pub fn heal(&self, arguments: MounterArguments) -> Result<Effect, PluginError> {
+        let volume = self.volume()?;
+        let options = options::of_mount(self.plugin.host(), &volume, &self.pod, arguments.fs_group)?;
+        match self.plugin.heal(&self.mount_dir, options) {
+            Err(PluginError::NoAdministration { .. }) => Ok(Effect::Unchanged),
+            healed => healed.map(|()| Effect::Changed),
+        }
+    }
+
     /// A file system that has no groups, or a server that keeps its own, must not stop the pod, as it does not in
     /// Kubernetes; but it must be known.
     fn give_to_group(&self, arguments: MounterArguments) {

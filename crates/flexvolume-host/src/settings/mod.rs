@@ -25,7 +25,7 @@ use flexvolume::{DriverName, FsGroupKeys, ReservedKeys, Secret, Verb};
 
 pub use self::error::SettingsError;
 pub use self::table::Effective;
-pub use self::words::{Attach, MountCheck, Protocol, Serialisation, UnmountDeviceArgument};
+pub use self::words::{Attach, MountCheck, Protocol, Serialisation, SickMount, UnmountDeviceArgument};
 
 use self::read::Source;
 
@@ -90,6 +90,8 @@ pub struct DriverSettings {
     pub may_mount_nothing: Setting<bool>,
     /// `may-leave-symlink`: the driver puts a symlink in the place of the directory.
     pub may_leave_symlink: Setting<bool>,
+    /// `sick-mount`: what the agent does about a mount that does not answer.
+    pub sick_mount: Setting<SickMount>,
     /// `working-directory`.
     pub working_directory: Setting<PathBuf>,
     /// `[environment]`, on top of the host's. Kept as secrets because people put some there all the same.
@@ -111,6 +113,7 @@ impl Default for DriverSettings {
             mount_check: Setting::built_in(MountCheck::Warn),
             may_mount_nothing: Setting::built_in(false),
             may_leave_symlink: Setting::built_in(false),
+            sick_mount: Setting::built_in(SickMount::Report),
             working_directory: Setting::built_in(PathBuf::from("/")),
             environment: BTreeMap::new(),
             deadlines: BTreeMap::new(),

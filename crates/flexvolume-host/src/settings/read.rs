@@ -33,7 +33,7 @@ struct Entry<'a, 'i> {
 type Read = fn(&mut DriverSettings, &Entry<'_, '_>) -> Result<(), SettingsError>;
 
 /// The keys of a settings file.
-const KEYS: [(&str, Read); 12] = [
+const KEYS: [(&str, Read); 13] = [
     ("attach", |settings, entry| entry.word().map(|value| settings.attach = value)),
     ("protocol", |settings, entry| entry.word().map(|value| settings.protocol = value)),
     ("unmountdevice-argument", |settings, entry| {
@@ -45,6 +45,7 @@ const KEYS: [(&str, Read); 12] = [
     ("mount-check", |settings, entry| entry.word().map(|value| settings.mount_check = value)),
     ("may-mount-nothing", |settings, entry| entry.flag().map(|value| settings.may_mount_nothing = value)),
     ("may-leave-symlink", |settings, entry| entry.flag().map(|value| settings.may_leave_symlink = value)),
+    ("sick-mount", |settings, entry| entry.word().map(|value| settings.sick_mount = value)),
     ("working-directory", |settings, entry| {
         entry.directory().map(|value| settings.working_directory = value)
     }),

@@ -49,6 +49,7 @@ impl DriverSettings {
             word("mount-check", &self.mount_check),
             effective("may-mount-nothing", self.may_mount_nothing.value, &self.may_mount_nothing),
             effective("may-leave-symlink", self.may_leave_symlink.value, &self.may_leave_symlink),
+            word("sick-mount", &self.sick_mount),
             effective("working-directory", self.working_directory.value.display(), &self.working_directory),
         ];
         table.extend(self.environment.iter().map(|(name, setting)| {

@@ -89,6 +89,22 @@ impl Word for Serialisation {
         &[("volume", Self::Volume), ("driver", Self::Driver), ("none", Self::None)];
 }
 
+/// What is done about a mounted volume that does not answer, besides telling (`sick-mount`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SickMount {
+    /// Nothing.
+    Report,
+    /// The driver's `heal` is called; what is dead even then is mounted again.
+    Heal,
+    /// If it is dead it is mounted again.
+    Remount,
+}
+
+impl Word for SickMount {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("report", Self::Report), ("heal", Self::Heal), ("remount", Self::Remount)];
+}
+
 /// What is made of a `mount` that succeeded and left no mount (`mount-check`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MountCheck {
