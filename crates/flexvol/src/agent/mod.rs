@@ -45,7 +45,6 @@ use self::api::{Access, Api, Question};
 pub(crate) use self::api::{EventsDocument, RetryDocument, StatusDocument, VolumeLine};
 use self::calls::{CallRecord, RecordingRunner};
 pub(crate) use self::client::{Query, ask, find};
-use self::crew::Crew;
 use self::directory::Directory;
 use self::drivers::DriverNews;
 pub(crate) use self::health::{ANSWERS, probe};
@@ -54,7 +53,7 @@ pub(crate) use self::journal::Event;
 use self::journal::Journal;
 use self::manifests::Manifests;
 use self::news::{Memory, Update};
-use self::remedy::{Ailing, Remedies};
+use self::remedy::Remedies;
 use self::run_loop::{Agent, Purpose, Run};
 use self::secrets::CurrentSecrets;
 use self::state::State;
@@ -111,14 +110,7 @@ pub(crate) fn run(global: &Global, arguments: &AgentArguments) -> Result<u8, Fai
     let state = State::open(&session.host.root)?;
     let memory = state.remember();
     let manager = Arc::new(hand_over::manager(&session, arguments, &messages)?);
-    let system = session.host.system.clone();
-    let worker = Worker {
-        manager,
-        system,
-        messages: messages.clone(),
-        crew: Crew::default(),
-        ailing: Ailing::default(),
-    };
+    let worker = Worker::new(manager, session.host.system.clone(), messages.clone());
     let mut agent = Agent {
         reconciler: Reconciler::new(arguments.bounds(), back_off()),
         journal: Journal::new(state.directory()),

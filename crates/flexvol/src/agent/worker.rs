@@ -48,6 +48,10 @@ impl Drop for Report {
 }
 
 impl Worker {
+    pub(super) fn new(manager: Arc<VolumeManager>, system: System, messages: Sender<Message>) -> Self {
+        Self { manager, system, messages, crew: Crew::default(), ailing: Ailing::default() }
+    }
+
     /// Begins the operation. How it ends is a message.
     pub(super) fn begin(&self, assignment: Assignment) {
         let worker = self.clone();
