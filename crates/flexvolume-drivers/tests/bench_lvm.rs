@@ -8,14 +8,17 @@
     reason = "a measurement stops at the first surprise, prints its figures, and plays the host"
 )]
 
+#[path = "support/measure.rs"]
+mod measure;
+
 use std::env;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use measure::{figure, install, nothing, ratio, run};
+use serde_json::json;
 
 /// A driver as it is shipped; without it there is nothing to measure.
 const DRIVER: &str = "FLEXVOL_BENCH_LVM";
@@ -23,63 +26,18 @@ const DRIVER: &str = "FLEXVOL_BENCH_LVM";
 const SCRIPT: &str = "/var/tmp/script-driver";
 
 fn main() {
-    let Some(driver) = env::var_os(DRIVER) else {
+    let Ok(driver) = env::var(DRIVER) else {
         println!("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
         return;
     };
-    // On the machine's own disk, as the programs that they are compared with: one of its host's is slower to start.
-    let installed = "/var/tmp/lvm-driver";
-    fs::copy(driver, installed).unwrap();
+    let driver = &install(&driver, "lvm");
     fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/script-driver"), SCRIPT).unwrap();
-    let driver = installed;
     run("pvcreate", &["-q", &env::var("DISK1").unwrap()]);
     run("vgcreate", &["-q", "vg", &env::var("DISK1").unwrap()]);
     start_up(driver);
     existing(driver);
     new(driver);
     at_once(driver);
-}
-
-fn figure(name: &str, value: f64) {
-    println!("{}", json!({"name": name, "value": value}));
-}
-
-/// Runs a program that must succeed; a driver's answer must be a success.
-fn run(program: &str, arguments: &[&str]) -> Duration {
-    let begun = Instant::now();
-    let mut command = Command::new(program);
-    let output = command
-        .args(arguments)
-        .env("FLEXVOL_STATE_DIR", "/run/flexvol")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let taken = begun.elapsed();
-    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
-    if let Ok(answer) = serde_json::from_slice::<Value>(&output.stdout) {
-        assert_eq!(answer["status"], "Success", "{program} {arguments:?}: {answer}");
-    }
-    taken
-}
-
-/// The median of calls in turn with a baseline: both meet the same weather.
-fn ratio(
-    count: usize,
-    mut one: impl FnMut(usize) -> Duration,
-    mut base: impl FnMut(usize) -> Duration,
-) -> f64 {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for number in 0..count {
-        ours.push(one(number));
-        theirs.push(base(number));
-    }
-    ours.sort();
-    theirs.sort();
-    ours[count / 2].as_secs_f64() / theirs[count / 2].as_secs_f64()
-}
-
-fn nothing() -> Duration {
-    run("/bin/busybox", &["true"])
 }
 
 fn options(volume: &str, size: &str) -> String {
@@ -103,9 +61,9 @@ fn mount(driver: &str, volume: &str, size: &str) -> Duration {
 
 /// Calls that need no LVM.
 fn start_up(driver: &str) {
-    figure("lvm.init", ratio(21, |_| run(driver, &["init"]), |_| nothing()));
+    figure("lvm.init", ratio(21, || run(driver, &["init"]), nothing));
     let words = options("none", "64Mi");
-    figure("lvm.isattached", ratio(21, |_| run(driver, &["isattached", &words, "node"]), |_| nothing()));
+    figure("lvm.isattached", ratio(21, || run(driver, &["isattached", &words, "node"]), nothing));
 }
 
 /// A volume that is there.
@@ -113,11 +71,11 @@ fn existing(driver: &str) {
     make(driver, "there", "64Mi");
     let script = json!({"volumegroup": "vg", "size": "64M", "kubernetes.io/pod.uid": "script"}).to_string();
     run("bash", &[SCRIPT, "attach", &script, "node"]);
-    let by_script = |_| run("bash", &[SCRIPT, "attach", &script, "node"]);
-    figure("lvm.waitforattach.existing", ratio(9, |_| make(driver, "there", "64Mi"), by_script));
+    let by_script = || run("bash", &[SCRIPT, "attach", &script, "node"]);
+    figure("lvm.waitforattach.existing", ratio(9, || make(driver, "there", "64Mi"), by_script));
     figure("lvm.waitforattach.existing.commands", commands_of_lvm(driver));
     mount(driver, "there", "64Mi");
-    figure("lvm.mountdevice.mounted", ratio(21, |_| mount(driver, "there", "64Mi"), |_| nothing()));
+    figure("lvm.mountdevice.mounted", ratio(21, || mount(driver, "there", "64Mi"), nothing));
 }
 
 /// How many commands of LVM a call starts.
@@ -132,11 +90,14 @@ fn commands_of_lvm(driver: &str) -> f64 {
 
 /// 1 GiB, from nothing to mounted.
 fn new(driver: &str) {
-    let ours = |number: usize| {
+    let (mut made, mut made_by_hand) = (0.., 0..);
+    let ours = || {
+        let number: usize = made.next().unwrap();
         let volume = format!("new{number}");
         make(driver, &volume, "1Gi") + mount(driver, &volume, "1Gi")
     };
-    let by_hand = |number: usize| {
+    let by_hand = || {
+        let number: usize = made_by_hand.next().unwrap();
         let (name, target) = (format!("hand{number}"), format!("/run/mounts/hand{number}"));
         fs::create_dir_all(&target).unwrap();
         let device = format!("/dev/vg/{name}");

@@ -41,7 +41,7 @@ fn main() {
     let mount = || run(driver, &["mountdevice", TARGET, &device, &options()]);
     mount();
     figure("nbd.mountdevice.mounted", ratio(21, mount, nothing));
-    figure("nbd.mountdevice.mounted.packets", packets(mount));
+    figure("nbd.mountdevice.mounted.packets", packets(10, mount));
     figure("nbd.unmountdevice.unmounted", ratio(21, || run(driver, &["unmountdevice", OTHER]), nothing));
     run(driver, &["unmountdevice", TARGET]);
     run(driver, &["detach", "bench", "node"]);

@@ -37,7 +37,7 @@ fn main() {
     figure("nfs.mount-unmount", ratio(15, || ours(driver), theirs));
     mount(driver);
     figure("nfs.mount.mounted", ratio(21, || mount(driver), nothing));
-    figure("nfs.mount.mounted.packets", packets(|| mount(driver)));
+    figure("nfs.mount.mounted.packets", packets(10, || mount(driver)));
     figure("nfs.unmount.unmounted", ratio(21, || run(driver, &["unmount", OTHER]), nothing));
     run(driver, &["unmount", TARGET]);
     figure("nfs.init", ratio(21, || run(driver, &["init"]), nothing));

@@ -10,7 +10,7 @@ use flexvolume_os::tools::{CIFS_UPCALL, MOUNT_CIFS, REQUEST_KEY, Tool};
 use super::negotiate::{self, Dialect, Encryption, NegotiateError, Offer, Signing};
 use super::request::{CONNECTING, KEYS, NAMING, PORT};
 use crate::error::RequestError;
-use crate::network::{Result, module};
+use crate::network::{Result, module, port};
 use crate::request::refuse_unknown;
 
 /// How long each answer may take.
@@ -30,7 +30,7 @@ pub(super) fn diagnose(options: &Options) -> Result<Vec<Finding>> {
         None => {
             findings.push(Finding::good("server", "none was named: `flexvol doctor cifs ADDRESS` asks one"));
         }
-        Some(host) => findings.extend(server(&host, port(options)?)),
+        Some(host) => findings.extend(server(&host, port(options, PORT)?)),
     }
     Ok(findings)
 }
@@ -72,16 +72,6 @@ fn host(options: &Options) -> std::result::Result<Option<Host>, RequestError> {
     let name = slashes.trim_start_matches('/').split('/').next().unwrap_or_default();
     let wrong = |why: String| RequestError::Value { key, value: text.to_owned(), why };
     Host::parse(name).map(Some).map_err(|error| wrong(error.to_string()))
-}
-
-fn port(options: &Options) -> std::result::Result<u16, RequestError> {
-    let Some(text) = options.get("port") else { return Ok(PORT) };
-    let port = text.parse().ok().filter(|port| *port != 0);
-    port.ok_or_else(|| RequestError::Value {
-        key: "port",
-        value: text.to_owned(),
-        why: "it is a number from 1 to 65535".to_owned(),
-    })
 }
 
 fn server(host: &Host, port: u16) -> Vec<Finding> {

@@ -8,14 +8,14 @@ use flexvolume_os::System;
 use super::chap::Chap;
 use super::diagnosis;
 use super::error::{IscsiError, Result};
-use super::grow::{self, Grow};
+use super::grow;
 use super::key::Pass;
 use super::link::Node;
 use super::mount;
 use super::record::Shelf;
 use super::request::{Authentication, IscsiRequest, Sharing};
 use super::session::Sessions;
-use crate::remote_disk::{Claims, Memory};
+use crate::remote_disk::{Claims, Grow, Memory};
 
 /// Disks of iSCSI targets, with a file system.
 ///

@@ -8,17 +8,9 @@ use super::error::{IscsiError, Result, of_network};
 use super::link::{Connected, Node};
 use super::request::IscsiRequest;
 use super::session::reach;
-use crate::remote_disk::{DiskError, any_mount, fill};
+use crate::remote_disk::{DiskError, Grow, fill_mounted};
 
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// What shall grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Grow {
-    Device,
-    /// The device and its file system.
-    Both,
-}
 
 /// Makes the device as large as the disk, which must have at least `wanted` bytes; answers its size.
 pub(crate) fn grow(node: Node<'_>, request: &IscsiRequest, wanted: u64, which: Grow) -> Result<u64> {
@@ -28,10 +20,7 @@ pub(crate) fn grow(node: Node<'_>, request: &IscsiRequest, wanted: u64, which: G
     reach(&request.portals, PATIENCE).map_err(of_network(target))?;
     let size = follow(node, request, &mut connected, wanted)?;
     if which == Grow::Both {
-        let found = any_mount(node.system, &connected.device)?.ok_or_else(|| {
-            not_grown(request, "is not mounted here: mount the volume, then grow its file system".to_owned())
-        })?;
-        fill(node.system, request.file_system.fs_type, (&connected.device, &found.mount_point))?;
+        fill_mounted(node.system, request.file_system.fs_type, &connected.device, target)?;
     }
     Ok(size)
 }

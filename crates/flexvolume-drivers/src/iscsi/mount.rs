@@ -8,7 +8,6 @@ use flexvolume::DeviceMount;
 use flexvolume_os::failpoint::hit;
 use flexvolume_os::iscsi::{Session, State};
 use flexvolume_os::mountinfo::Mount;
-use flexvolume_os::network_mount::{NetworkMounter, Server, Unmounting};
 
 use super::error::{Result, of_network};
 use super::link::{Connected, Node, device_of};
@@ -17,7 +16,9 @@ use super::request::IscsiRequest;
 use super::session::{Sessions, reach};
 use super::target::Target;
 use crate::device::{self, Already};
-use crate::remote_disk::{DiskError, Work, already_mounted, any_mount, foreign, now, top};
+use crate::remote_disk::{
+    self, DiskError, Work, already_mounted, any_mount, expect_device, foreign, now, top,
+};
 
 /// How long a server is waited for where somebody waits for an unmount.
 const BRIEF: Duration = Duration::from_secs(3);
@@ -31,11 +32,7 @@ pub(crate) fn mount(node: Node<'_>, request: &IscsiRequest, mount: DeviceMount<'
     let target = &request.target;
     let _lock = node.shelf.lock(target)?;
     let connected = node.connected(target)?;
-    if let Some(actual) = mount.device.filter(|device| Path::new(device) != connected.device) {
-        let (actual, subject) = (actual.to_owned(), target.to_string());
-        let wanted = connected.device.display().to_string();
-        return Err(DiskError::OtherDevice { actual, subject, wanted }.into());
-    }
+    expect_device(mount.device, &connected.device, target)?;
     mount_connected(node, request, connected, mount.path)
 }
 
@@ -142,11 +139,7 @@ fn take_off(
     if let Some(session) = session.filter(|_| !mount.is_read_only()) {
         wait_for_server(node, (target, record), &session)?;
     }
-    let source = mount.source.clone();
-    let unmounting =
-        Unmounting { is_ours: &|found: &Mount| found.source == source, server: &|_| Server::Answers };
-    NetworkMounter::new(node.system).unmount(path, &unmounting)?;
-    Ok(())
+    Ok(remote_disk::take_off(node.system, path, mount)?)
 }
 
 /// A server that is gone holds an unmount up until the kernel gives its requests up: until then we say so, and nothing is

@@ -8,7 +8,7 @@ use flexvolume_os::{System, nbd};
 
 use super::diagnosis;
 use super::error::{NbdError, Result};
-use super::grow::{self, Grow};
+use super::grow;
 use super::link::{Node, device_of};
 use super::mount;
 use super::protocol::{Intent, ProtocolError};
@@ -16,7 +16,7 @@ use super::record::Shelf;
 use super::refusal::Kind;
 use super::request::NbdRequest;
 use super::session::Session;
-use crate::remote_disk::{Claims, Memory};
+use crate::remote_disk::{Claims, Grow, Memory};
 
 /// How long the controller waits for a server that it may have no way to.
 const GLANCE: Duration = Duration::from_secs(5);

@@ -14,18 +14,10 @@ use super::protocol::Intent;
 use super::record::Record;
 use super::request::NbdRequest;
 use super::session::Session;
-use crate::remote_disk::{DiskError, any_mount, fill};
+use crate::remote_disk::{DiskError, Grow, fill_mounted};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const SECTOR: usize = 512;
-
-/// What shall grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Grow {
-    Device,
-    /// The device and its file system.
-    Both,
-}
 
 /// Makes the device as large as the export, which must have at least `wanted` bytes; answers its size.
 pub(crate) fn grow(node: Node<'_>, request: &NbdRequest, wanted: u64, which: Grow) -> Result<u64> {
@@ -39,10 +31,7 @@ pub(crate) fn grow(node: Node<'_>, request: &NbdRequest, wanted: u64, which: Gro
     }
     if which == Grow::Both {
         let device = nbd::device(connected.index);
-        let found = any_mount(node.system, &device)?.ok_or_else(|| {
-            not_grown(request, "is not mounted here: mount the volume, then grow its file system".to_owned())
-        })?;
-        fill(node.system, request.file_system.fs_type, (&device, &found.mount_point))?;
+        fill_mounted(node.system, request.file_system.fs_type, &device, target)?;
         note_growth(node, target, &mut connected.record, false)?;
     }
     Ok(size)

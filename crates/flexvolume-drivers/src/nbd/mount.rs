@@ -7,7 +7,6 @@ use flexvolume::DeviceMount;
 use flexvolume_os::failpoint::hit;
 use flexvolume_os::mountinfo::Mount;
 use flexvolume_os::nbd;
-use flexvolume_os::network_mount::{NetworkMounter, Server, Unmounting};
 
 use super::address::Target;
 use super::error::{NbdError, Result};
@@ -15,7 +14,7 @@ use super::link::{Node, device_of};
 use super::record::Record;
 use super::request::NbdRequest;
 use crate::device::{self, Already};
-use crate::remote_disk::{DiskError, Work, already_mounted, foreign, top};
+use crate::remote_disk::{self, DiskError, Work, already_mounted, expect_device, foreign, top};
 
 /// Mounts the volume, unless it is mounted there.
 pub(crate) fn mount(node: Node<'_>, request: &NbdRequest, mount: DeviceMount<'_>) -> Result<()> {
@@ -23,15 +22,7 @@ pub(crate) fn mount(node: Node<'_>, request: &NbdRequest, mount: DeviceMount<'_>
     let _lock = node.shelf.lock(target)?;
     let mut connected = node.connected(target)?;
     let path = nbd::device(connected.index);
-    if let Some(actual) = mount.device.filter(|device| Path::new(device) != path) {
-        let wanted = path.display().to_string();
-        return Err(DiskError::OtherDevice {
-            actual: actual.to_owned(),
-            subject: target.to_string(),
-            wanted,
-        }
-        .into());
-    }
+    expect_device(mount.device, &path, target)?;
     let access = device::access(request.file_system.access);
     if already_mounted(node.system, (mount.path, access), &path, target)? == Already::Mounted {
         return Ok(());
@@ -101,11 +92,7 @@ fn take_off(
         }
         node.give_up(record)?;
     }
-    let source = mount.source.clone();
-    let unmounting =
-        Unmounting { is_ours: &|found: &Mount| found.source == source, server: &|_| Server::Answers };
-    NetworkMounter::new(node.system).unmount(path, &unmounting)?;
-    Ok(())
+    Ok(remote_disk::take_off(node.system, path, mount)?)
 }
 
 /// The error and its causes.

@@ -13,7 +13,7 @@ use super::request::{CONNECTING, KEYS, NAMING, PORT};
 use super::rpc::{MOUNT_3, NFS_3, NFS_4, PORT_MAPPER_PORT, Peer, RpcError};
 use super::version::Version;
 use crate::error::RequestError;
-use crate::network::{Result, module};
+use crate::network::{Result, module, port};
 use crate::request::refuse_unknown;
 
 /// How long each question may take.
@@ -31,19 +31,9 @@ pub(super) fn diagnose(options: &Options) -> Result<Vec<Finding>> {
         None => {
             findings.push(Finding::good("server", "none was named: `flexvol doctor nfs ADDRESS` asks one"));
         }
-        Some(text) => findings.extend(server(text, port(options)?)?),
+        Some(text) => findings.extend(server(text, port(options, PORT)?)?),
     }
     Ok(findings)
-}
-
-fn port(options: &Options) -> std::result::Result<u16, RequestError> {
-    let Some(text) = options.get("port") else { return Ok(PORT) };
-    let port = text.parse().ok().filter(|port| *port != 0);
-    port.ok_or_else(|| RequestError::Value {
-        key: "port",
-        value: text.to_owned(),
-        why: "it is a number from 1 to 65535".to_owned(),
-    })
 }
 
 fn kernel(name: &str, version: &str) -> Finding {

@@ -1,6 +1,6 @@
 //! The call-outs of `nfs`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use flexvolume::{Capabilities, Driver, Error, Finding, Options};
@@ -43,7 +43,7 @@ impl Nfs {
         self.shares().set_up(mount_dir, &Self::request(options)?)
     }
 
-    fn heal_one(&self, options: &Options, mount_dir: &Path) -> Result<()> {
+    fn heal_one(&self, mount_dir: &Path, options: &Options) -> Result<()> {
         self.shares().heal(mount_dir, &Self::request(options)?)
     }
 }
@@ -88,7 +88,6 @@ impl Driver for Nfs {
     }
 
     fn heal(&self, mount_dir: &Path, options: &Options) -> std::result::Result<(), Error> {
-        let mount_dir = PathBuf::from(mount_dir);
-        Ok(self.heal_one(options, &mount_dir)?)
+        Ok(self.heal_one(mount_dir, options)?)
     }
 }

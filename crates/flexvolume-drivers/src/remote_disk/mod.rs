@@ -18,7 +18,9 @@ pub(crate) use claims::{Admission, Claims, Holder, Memory, Wanted};
 pub(crate) use contents::Work;
 pub use error::DiskError;
 pub(crate) use error::at;
-pub(crate) use mount::{already_mounted, any_mount, fill, foreign, top};
+pub(crate) use mount::{
+    Grow, already_mounted, any_mount, expect_device, fill_mounted, foreign, take_off, top,
+};
 pub(crate) use record::{Record, Shelf, State, now};
 pub(crate) use request::{FORMAT, FileSystemRequest, MOUNT_OPTIONS, PROTECTION};
 

@@ -9,7 +9,7 @@ use flexvolume_os::failpoint::hit;
 use flexvolume_os::filesystem::{self, FsType, GrowTarget};
 use flexvolume_os::mount::{Access, FileSystemMount, MountError};
 use flexvolume_os::mountinfo::Mount;
-use flexvolume_os::network_mount::NetworkMounter;
+use flexvolume_os::network_mount::{NetworkMounter, Server, Unmounting};
 use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -124,8 +124,50 @@ pub(crate) fn foreign(path: &Path, mount: &Mount) -> DiskError {
     VolumeError::NotOurs { path: path.to_owned(), why }.into()
 }
 
+/// Refuses another device than the volume's; a host may name none.
+pub(crate) fn expect_device(named: Option<&str>, device: &Path, disk: &impl RemoteDisk) -> Result<()> {
+    match named {
+        Some(actual) if Path::new(actual) != device => Err(DiskError::OtherDevice {
+            actual: actual.to_owned(),
+            subject: disk.to_string(),
+            wanted: device.display().to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Unmounts what was found at the path. The driver has made sure that nothing gets lost by it.
+pub(crate) fn take_off(system: &System, path: &Path, mount: &Mount) -> Result<()> {
+    let is_ours = |found: &Mount| found.source == mount.source;
+    let unmounting = Unmounting { is_ours: &is_ours, server: &|_| Server::Answers };
+    NetworkMounter::new(system).unmount(path, &unmounting)?;
+    Ok(())
+}
+
+/// What shall grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grow {
+    Device,
+    /// The device and its file system.
+    Both,
+}
+
+/// Makes the disk's file system as large as its device, wherever that is mounted.
+pub(crate) fn fill_mounted(
+    system: &System,
+    fs_type: FsType,
+    device: &Path,
+    disk: &impl RemoteDisk,
+) -> Result<()> {
+    let found = any_mount(system, device)?.ok_or_else(|| DiskError::NotGrown {
+        subject: disk.to_string(),
+        why: "is not mounted here: mount the volume, then grow its file system".to_owned(),
+    })?;
+    fill(system, fs_type, (device, &found.mount_point))
+}
+
 /// Makes the mounted file system as large as its device.
-pub(crate) fn fill(system: &System, fs_type: FsType, (device, mount_point): (&Path, &Path)) -> Result<()> {
+fn fill(system: &System, fs_type: FsType, (device, mount_point): (&Path, &Path)) -> Result<()> {
     let target = GrowTarget { fs_type, device, mount_point, deadline: GROW_DEADLINE };
     filesystem::grow(&*system.runner, &target)?;
     hit("disk.grown");

@@ -1,5 +1,7 @@
 //! What measurements of drivers have in common: calls that must succeed, ratios, and packets.
 
+#![allow(dead_code, reason = "each measurement uses a part of it")]
+
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -26,14 +28,19 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Duration {
 
 /// The same, with the answer of a driver.
 pub(crate) fn answer(program: &str, arguments: &[&str]) -> (Duration, Value) {
-    let begun = Instant::now();
     let mut command = Command::new(program);
     command.args(arguments).env("FLEXVOL_STATE_DIR", "/run/flexvol");
+    timed(&mut command)
+}
+
+/// A command that must succeed, however it is made.
+pub(crate) fn timed(command: &mut Command) -> (Duration, Value) {
+    let begun = Instant::now();
     let output = command.stdin(Stdio::null()).output().unwrap();
     let taken = begun.elapsed();
-    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+    assert!(output.status.success(), "{command:?}: {output:?}");
     let answer = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();
-    assert!(answer.is_null() || answer["status"] == "Success", "{program} {arguments:?}: {answer}");
+    assert!(answer.is_null() || answer["status"] == "Success", "{command:?}: {answer}");
     (taken, answer)
 }
 
@@ -58,18 +65,18 @@ pub(crate) fn ratio(
     ours[count / 2].as_secs_f64() / theirs[count / 2].as_secs_f64()
 }
 
-/// How many packets go to the second host during a call. The kernel sends some by itself at times, to keep a lease, so
-/// the least of ten calls counts.
-pub(crate) fn packets(mut call: impl FnMut() -> Duration) -> f64 {
+/// How many packets go to the second host during a call: the least of so many calls counts, since the kernel of some file
+/// systems sends some by itself at times, to keep a lease.
+pub(crate) fn packets(calls: usize, mut call: impl FnMut() -> Duration) -> f64 {
     let sent = || {
         let text = fs::read_to_string("/sys/class/net/server/statistics/tx_packets").unwrap();
         text.trim().parse::<u32>().unwrap()
     };
-    let calls = (0..10).map(|_| {
+    let sent_by_each = (0..calls).map(|_| {
         thread::sleep(Duration::from_millis(300));
         let before = sent();
         call();
         sent() - before
     });
-    f64::from(calls.min().unwrap())
+    f64::from(sent_by_each.min().unwrap())
 }

@@ -1,9 +1,12 @@
-//! Whether this node's kernel has a file system, found out without loading it.
+//! What the diagnoses have in common: whether this node's kernel has a file system, found out without loading it, and where
+//! a server listens.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use flexvolume::Finding;
+use flexvolume::{Finding, Options};
+
+use crate::error::RequestError;
 
 /// Where a module of the kernel is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,17 @@ pub(crate) fn module(subject: &str, name: &str, otherwise: impl FnOnce(String) -
             otherwise(format!("the module {name} is neither loaded nor found in {}", modules.display()))
         }
     }
+}
+
+/// The option `port`, or else the usual one.
+pub(crate) fn port(options: &Options, usual: u16) -> Result<u16, RequestError> {
+    let Some(text) = options.get("port") else { return Ok(usual) };
+    let port = text.parse().ok().filter(|port| *port != 0);
+    port.ok_or_else(|| RequestError::Value {
+        key: "port",
+        value: text.to_owned(),
+        why: "it is a number from 1 to 65535".to_owned(),
+    })
 }
 
 fn presence(name: &str) -> Presence {
