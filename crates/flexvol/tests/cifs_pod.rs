@@ -4,18 +4,19 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a test may stop at the first surprise; this one prints its own report, and plays a person at a shell"
 )]
 
+mod in_machine;
+
 use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-const FLEXVOL: &str = env!("CARGO_BIN_EXE_flexvol");
+use in_machine::{FLEXVOL, Node, close, of_page, skip, tool};
 
 /// The share's directory on the server.
 const SHARE: &str = "/srv/smb";
@@ -24,6 +25,12 @@ const SHARE: &str = "/srv/smb";
 const PASSWORD: &str = r#"p,a"s s=\x"#;
 
 const PAGE: &str = include_str!("../../../docs/cifs.md");
+/// What the page names, and what is there.
+const PLACES: [(&str, &str); 3] = [
+    ("//files.example.com/scans", "//server/data"),
+    ("username: alice", "username: test"),
+    ("  domain: EXAMPLE\n", ""),
+];
 
 /// Nothing in it is of this project; `networkPath` and `mountOptions` are what fstab/cifs takes.
 const FOREIGN: &str = r#"
@@ -55,8 +62,7 @@ spec:
 
 fn main() {
     if env::var_os("FLEXVOL_VM").is_none() {
-        eprintln!("skipped: pods_with_shares: needs the virtual machine: cargo xtask vm --full");
-        return close(0);
+        return skip("pods_with_shares");
     }
     tool("server", &["start", "smb"]);
     tool("server", &["password", PASSWORD]);
@@ -64,7 +70,7 @@ fn main() {
     fs::create_dir_all(&directory).unwrap();
     fs::set_permissions(&directory, Permissions::from_mode(0o777)).unwrap();
     for (driver, manifest, name) in [
-        ("flexvol~cifs", of_page(), "the manifest of docs/cifs.md"),
+        ("flexvol~cifs", of_page(PAGE, 0, &PLACES), "the manifest of docs/cifs.md"),
         ("gmem.cc~cifs", FOREIGN.to_owned(), "a manifest for the script cifs"),
     ] {
         fs::write(directory.join("known"), name).unwrap();
@@ -94,74 +100,17 @@ fn judged() {
     assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
 }
 
-fn close(passed: u32) {
-    println!("test result: ok. {passed} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
-}
-
-/// With the second host in place of the server that it names.
-fn of_page() -> String {
-    let block = PAGE.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
-    let mut text = block.to_owned();
-    for (theirs, ours) in [
-        ("//files.example.com/scans", "//server/data"),
-        ("username: alice", "username: test"),
-        ("  domain: EXAMPLE\n", ""),
-    ] {
-        assert!(text.contains(theirs), "{theirs}");
-        text = text.replace(theirs, ours);
-    }
-    text
-}
-
 fn lives(node: &Node, name: &str) {
-    success(node.flexvol(&["mount", "-f"], &[]));
+    node.flexvol(&["mount", "-f"], &[]);
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let line = table.lines().find(|line| line.contains("/pods/")).unwrap();
     assert!(line.contains("nosuid") && line.contains("nodev") && line.contains(" cifs "), "{line}");
     let copy = "cat /scans/known && cp /scans/known /scans/copy";
-    let seen = success(node.flexvol(&["run", "-f"], &["--", "sh", "-c", copy]));
+    let seen = node.flexvol(&["run", "-f"], &["--", "sh", "-c", copy]);
     assert_eq!(String::from_utf8_lossy(&seen.stdout), name);
-    success(node.flexvol(&["unmount", "-f"], &[]));
+    node.flexvol(&["unmount", "-f"], &[]);
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!table.contains(" cifs "), "{table}");
     let told = tool("grep", &["-rlF", "-e", PASSWORD, node.top.to_str().unwrap()]);
     assert_eq!(told.trim(), node.top.join("pods.yaml").to_str().unwrap(), "the password is in another file");
-}
-
-/// A node of its own.
-struct Node {
-    top: PathBuf,
-}
-
-impl Node {
-    fn new(driver: &str, manifest: &str) -> Self {
-        let top = Path::new("/var/tmp").join(driver);
-        let place = top.join("plugins").join(driver);
-        fs::create_dir_all(&place).unwrap();
-        fs::copy(Path::new(FLEXVOL).parent().unwrap().join("cifs"), place.join("cifs")).unwrap();
-        fs::set_permissions(place.join("cifs"), Permissions::from_mode(0o755)).unwrap();
-        fs::write(top.join("pods.yaml"), manifest).unwrap();
-        Self { top }
-    }
-
-    fn flexvol(&self, front: &[&str], back: &[&str]) -> Output {
-        let path = |name: &str| self.top.join(name);
-        let mut command = Command::new(FLEXVOL);
-        command.args(front).arg(path("pods.yaml")).args(back).stdin(Stdio::null());
-        command.env("FLEXVOL_ROOT", path("root")).env("FLEXVOL_PLUGIN_DIR", path("plugins"));
-        command.env("FLEXVOL_STATE_DIR", path("state")).env_remove("RUST_LOG").output().unwrap()
-    }
-}
-
-#[track_caller]
-fn success(output: Output) -> Output {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output
-}
-
-#[track_caller]
-fn tool(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
 }

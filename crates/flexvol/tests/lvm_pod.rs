@@ -4,23 +4,23 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::print_stderr,
     clippy::disallowed_methods,
     reason = "a test may stop at the first surprise; this one prints its own report, and plays a person at a shell"
 )]
 
+mod in_machine;
+
 use std::env;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use in_machine::{Node, close, pod_mounts, skip, tool};
 use serde_json::Value;
 
-const FLEXVOL: &str = env!("CARGO_BIN_EXE_flexvol");
 const MIB: u64 = 1 << 20;
 
 /// Where the disk is mounted that has everything of the host but the volume.
@@ -54,23 +54,14 @@ fn main() {
     let life = match &*phase {
         "before" => first_life,
         "after" => second_life,
-        _ => {
-            eprintln!(
-                "skipped: a_pod_with_a_logical_volume: needs the virtual machine: cargo xtask vm --full"
-            );
-            return close();
-        }
+        _ => return skip("a_pod_with_a_logical_volume"),
     };
     life();
     println!("test a pod with a logical volume, {phase} the power cut ... ok");
-    close();
+    close(1);
     if phase == "before" {
         Command::new("power-cut").status().unwrap();
     }
-}
-
-fn close() {
-    println!("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
 }
 
 fn first_life() {
@@ -79,11 +70,11 @@ fn first_life() {
     tool("mount", &[&state, DISK]);
     tool("pvcreate", &["-q", &disk]);
     tool("vgcreate", &["-q", "vg0", &disk]);
-    install();
-    success(flexvol(&["mount", "-f", "/srv/pods.yaml"]));
+    let node = Node::at(Path::new(DISK), "flexvol~lvm", POD);
+    node.flexvol(&["mount", "-f"], &[]);
     let volume = mounted_volume();
     size_is_enforced(&volume);
-    grows_while_written_to(&volume);
+    grows_while_written_to(&node, &volume);
     let mut file = File::create(volume.join("precious")).unwrap();
     file.write_all(&pattern()).unwrap();
     file.sync_all().unwrap();
@@ -91,57 +82,27 @@ fn first_life() {
 
 fn second_life() {
     tool("mount", &[&env::var("DISK3").unwrap(), DISK]);
+    let node = Node { top: DISK.into() };
     let listed = tool("lvs", &["--noheadings", "--units", "m", "-o", "lv_size,lv_tags", "vg0"]);
     assert!(listed.contains("128.00m") && listed.contains("state=ready"), "{listed}");
     // What the manifest says has not changed; what is there has.
-    let seen = success(flexvol(&["run", "-f", "/srv/pods.yaml", "--", "cat", "/mnt/data/precious"]));
+    let seen = node.flexvol(&["run", "-f"], &["--", "cat", "/mnt/data/precious"]);
     assert!(seen.stdout == pattern(), "what was synced is there, and whole");
-    success(flexvol(&["mount", "-f", "/srv/pods.yaml"]));
+    node.flexvol(&["mount", "-f"], &[]);
     let volume = mounted_volume();
     assert!(capacity(&volume) > 100 * MIB);
     whole_lines(&fs::read_to_string(volume.join("log")).unwrap());
-    success(flexvol(&["unmount", "-f", "/srv/pods.yaml"]));
+    node.flexvol(&["unmount", "-f"], &[]);
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!table.contains("vg0"), "{table}");
     assert_eq!(tool("lvs", &["--noheadings", "-o", "lv_name", "vg0"]).lines().count(), 1, "it is kept");
 }
 
-fn install() {
-    let driver = Path::new(FLEXVOL).parent().unwrap().join("lvm");
-    let place = Path::new(DISK).join("plugins/flexvol~lvm");
-    fs::create_dir_all(&place).unwrap();
-    fs::copy(driver, place.join("lvm")).unwrap();
-    fs::set_permissions(place.join("lvm"), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(Path::new(DISK).join("pods.yaml"), POD).unwrap();
-}
-
-fn flexvol(arguments: &[&str]) -> Output {
-    let path = |name: &str| Path::new(DISK).join(name);
-    let mut command = Command::new(FLEXVOL);
-    command.args(arguments).env("FLEXVOL_ROOT", path("root")).env("FLEXVOL_PLUGIN_DIR", path("plugins"));
-    command
-        .env("FLEXVOL_STATE_DIR", path("state"))
-        .env_remove("RUST_LOG")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-#[track_caller]
-fn success(output: Output) -> Output {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output
-}
-
 /// Where the pod finds its volume.
 fn mounted_volume() -> std::path::PathBuf {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-    points
-        .into_iter()
-        .find(|point| point.contains("/pods/"))
-        .unwrap_or_else(|| unreachable!("{table}"))
-        .into()
+    let mounts = pod_mounts();
+    let point = mounts.first().and_then(|line| line.split(' ').nth(4));
+    point.unwrap_or_else(|| unreachable!("{mounts:?}")).into()
 }
 
 fn capacity(volume: &Path) -> u64 {
@@ -165,21 +126,16 @@ fn size_is_enforced(volume: &Path) {
     fs::remove_file(volume.join("fill")).unwrap();
 }
 
-fn grows_while_written_to(volume: &Path) {
+fn grows_while_written_to(node: &Node, volume: &Path) {
     let writer = "i=0; while [ ! -e /mnt/data/stop ]; do i=$((i+1)); echo line $i >>/mnt/data/log; sync /mnt/data/log; done";
-    let path = |name: &str| Path::new(DISK).join(name);
-    let mut command = Command::new(FLEXVOL);
-    command.args(["run", "-f", "/srv/pods.yaml", "--", "sh", "-ec", writer]).stdin(Stdio::null());
-    command.env("FLEXVOL_ROOT", path("root")).env("FLEXVOL_PLUGIN_DIR", path("plugins"));
-    let mut writing = command.env("FLEXVOL_STATE_DIR", path("state")).spawn().unwrap();
+    let mut writing = node.command(&["run", "-f"], &["--", "sh", "-ec", writer]).spawn().unwrap();
     while !volume.join("log").exists() {
         thread::sleep(Duration::from_millis(50));
         assert!(writing.try_wait().unwrap().is_none(), "the writer has ended");
     }
     let before = capacity(volume);
-    let resize =
-        ["resize", "-f", "/srv/pods.yaml", "--volume", "data", "--size", "128Mi", "--output", "json"];
-    let grown: Value = serde_json::from_slice(&success(flexvol(&resize)).stdout).unwrap();
+    let back = ["--volume", "data", "--size", "128Mi", "--output", "json"];
+    let grown: Value = serde_json::from_slice(&node.flexvol(&["resize", "-f"], &back).stdout).unwrap();
     assert_eq!(grown["effect"], "changed", "{grown}");
     assert!(before < 64 * MIB && capacity(volume) > 100 * MIB, "from {before} to {}", capacity(volume));
     let written = fs::metadata(volume.join("log")).unwrap().len();
@@ -204,11 +160,4 @@ fn whole_lines(text: &str) {
 
 fn pattern() -> Vec<u8> {
     (0..(1_u32 << 18)).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect()
-}
-
-#[track_caller]
-fn tool(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
 }
