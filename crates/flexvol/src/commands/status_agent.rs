@@ -76,10 +76,14 @@ pub(super) fn text(document: &StatusDocument) -> String {
 
 fn next_try(line: &VolumeLine) -> String {
     match (line.again_in, line.failures) {
-        (Some(time), failures) => format!(" (failed {failures} times, again in {})", short(time)),
+        (Some(time), failures) => format!(" (failed {}, again in {})", times(failures), short(time)),
         (None, 0) => String::new(),
-        (None, failures) => format!(" (failed {failures} times)"),
+        (None, failures) => format!(" (failed {})", times(failures)),
     }
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 /// All volumes; those that something is happening to come first.
