@@ -13,7 +13,7 @@ use flexvolume_host::paths::state_dir;
 use serde::{Deserialize, Serialize};
 
 use super::news::{Memory, Owners};
-use crate::failure::{Failure, REFUSED};
+use crate::failure::{Failure, REFUSED, STEP_FAILED};
 
 /// The format that this version writes, and the only one that it reads.
 const FORMAT: u32 = 1;
@@ -43,6 +43,16 @@ struct Line {
     file: Option<String>,
 }
 
+fn make(directory: &Path, mode: u32) -> Result<(), Failure> {
+    atomic::create_directories(directory, mode).map_err(|error| {
+        let remedy = "run the agent as root, or say with --root where this user may write";
+        Failure::says(
+            STEP_FAILED,
+            format_args!("the directory {} cannot be made: {error}; {remedy}", directory.display()),
+        )
+    })
+}
+
 /// The agent's directory below a root.
 pub(super) fn directory(root: &Path) -> PathBuf {
     state_dir(root).join("agent")
@@ -52,8 +62,8 @@ impl State {
     /// Makes the directory and keeps other agents out.
     pub(super) fn open(root: &Path) -> Result<Self, Failure> {
         let directory = directory(root);
-        atomic::create_directories(root, 0o750)?;
-        atomic::create_directories(&directory, 0o700)?;
+        make(root, 0o750)?;
+        make(&directory, 0o700)?;
         let only = Lock::acquire(&directory.join("lock"), Duration::ZERO).map_err(|error| match error {
             LockError::Held { .. } => Failure::says(
                 REFUSED,
@@ -246,6 +256,14 @@ mod tests {
             state.keep(&[(pod("a"), Some("a.yaml".to_owned()))]).unwrap();
             assert_eq!(known(&state), ["a a.yaml"]);
         }
+    }
+
+    #[test]
+    fn a_root_that_cannot_be_made_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("file"), "").unwrap();
+        let failure = State::open(&root.path().join("file/node")).unwrap_err();
+        assert!(failure.lines[0].contains("file/node") && failure.lines[0].contains("--root"), "{failure:?}");
     }
 
     #[test]

@@ -75,9 +75,9 @@ impl AgentArguments {
             Role::All if self.hand_over.is_some() => {
                 Err("--hand-over is for --role controller and --role node")
             }
-            Role::All | Role::Node if self.manifests.is_none() && !self.drain => {
-                Err("--manifests DIR is missing")
-            }
+            Role::All | Role::Node if self.manifests.is_none() && !self.drain => Err(
+                "--manifests DIR is missing: the directory of manifests whose pods have their volumes here",
+            ),
             _ => Ok(()),
         }
     }
